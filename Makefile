@@ -110,7 +110,7 @@ $(B)/flags: FORCE
 	$(Q)mkdir -p $(@D) && echo "$(FLAGS)" | cmp -s - $@ || echo "$(FLAGS)" >$@
 
 $(B)/lib/cavage: $(VIPS_MK)
-	$(Q)mkdir -p $(@D) && ln -sfn $(dir $(VIPS_SO)) $@
+	$(Q)mkdir -p $(@D) && ln -sfn $(or $(dir $(VIPS_SO)),.) $@
 
 $(VIPS_MK): scripts/libvips package-lock.json
 	$(Q)scripts/libvips $(VIPS) $@
