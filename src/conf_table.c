@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+/* The table of configuration keys: the only place that names them, their ranges, defaults and help. */
+#include "cavage/conf.h"
+
+#define KIB INT64_C(1024)
+#define MIB (1024 * KIB)
+#define GIB (1024 * MIB)
+#define SECOND INT64_C(1000)
+#define HOUR (3600 * SECOND)
+
+enum { PATH_BYTES = 1024, SOCKETS_MAX = 256 };
+
+/* clang-format off */
+#define INT(s, n, lo, hi, d, r, h)      { s, n, CONF_INT, "", lo, hi, d, NULL, r, h }
+#define SIZE(s, n, lo, hi, d, r, h)     { s, n, CONF_SIZE, "bytes", lo, hi, d, NULL, r, h }
+#define DURATION(s, n, lo, hi, d, r, h) { s, n, CONF_DURATION, "ms", lo, hi, d, NULL, r, h }
+#define BOOL(s, n, d, r, h)             { s, n, CONF_BOOL, "", 0, 1, d, NULL, r, h }
+#define PATH(s, n, d, h)                { s, n, CONF_STRING, "", 1, PATH_BYTES, d, NULL, false, h }
+#define ENUM(s, n, words, d, r, h)      { s, n, CONF_ENUM, "", 0, 0, d, words, r, h }
+#define LISTEN(s, n, d, h)              { s, n, CONF_LISTEN, "", 0, 0, d, NULL, false, h }
+#define ADDRESS(s, n, most, d, h)       { s, n, CONF_ADDRESS, "", 1, most, d, NULL, false, h }
+
+#define OPS_HELP "Where /metrics, /healthz and /readyz are served. Port 0 takes a free one."
+
+static const struct conf_key table[CONF_COUNT] = {
+    [CONF_COMMON_DATA_DIR] = PATH("common", "data_dir", "./var",
+        "Folder of everything that is kept. Other paths that do not start with a slash are below it."),
+    [CONF_COMMON_RUN_DIR] = PATH("common", "run_dir", "run",
+        "Folder of sockets and of one file for each running daemon. Made with mode 0700; keep its path short, since sockets in it must stay under 100 bytes."),
+    [CONF_COMMON_LOG_LEVEL] = ENUM("common", "log_level", "error|warn|info|debug", "info", true,
+        "The least severe level that is written to stderr."),
+    [CONF_COMMON_HASH_KEY_FILE] = PATH("common", "hash_key_file", "secret/hash.key",
+        "File of the key with which the secrets of customers' keys are hashed. Only the owner may read it."),
+
+    [CONF_API_LISTEN] = LISTEN("api", "listen", "127.0.0.1:8080",
+        "Where customers are served. Port 0 takes a free one."),
+    [CONF_API_ALLOW_PUBLIC_PLAINTEXT] = BOOL("api", "allow_public_plaintext", "no", false,
+        "Whether listen may be an address that is not loopback. Keys and images then cross the network unencrypted, unless a proxy before it speaks TLS."),
+    [CONF_API_OPS_LISTEN] = LISTEN("api", "ops_listen", "127.0.0.1:9180", OPS_HELP),
+    [CONF_API_THREADS] = INT("api", "threads", 0, 64, "0", false,
+        "Threads that serve connections; 0 is one for each core."),
+    [CONF_API_WORKERS] = ADDRESS("api", "workers", SOCKETS_MAX, "ipc://jobs.sock",
+        "Where the workers take jobs, separated by spaces: their worker.listen."),
+    [CONF_API_RESULTS] = ADDRESS("api", "results", 1, "ipc://results.sock",
+        "Where this API server takes results. Each API server needs its own."),
+    [CONF_API_MAX_CONNECTIONS] = INT("api", "max_connections", 1, 65536, "1024", false,
+        "Most connections at once. When there are as many, the ones that are idle longest are closed first."),
+    [CONF_API_KEEPALIVE_MS] = DURATION("api", "keepalive_ms", 1, HOUR, "60s", false,
+        "How long a connection may be idle between requests."),
+    [CONF_API_REQUEST_DEADLINE_MS] = DURATION("api", "request_deadline_ms", 100, 10 * 60 * SECOND, "10s", false,
+        "Time from the first byte of a request to the start of its answer."),
+    [CONF_API_SEND_DEADLINE_MS] = DURATION("api", "send_deadline_ms", 100, HOUR, "30s", false,
+        "Time a client has to take its whole answer."),
+    [CONF_API_MAX_BODY_BYTES] = SIZE("api", "max_body_bytes", 1 * KIB, 1 * GIB, "32M", false,
+        "Longest request body."),
+    [CONF_API_DISCARD_BYTES] = SIZE("api", "discard_bytes", 0, 1 * GIB, "1M", false,
+        "How much of a refused body is read and thrown away, so that the client sees the refusal and keeps its connection."),
+    [CONF_API_DISCARD_MS] = DURATION("api", "discard_ms", 0, 60 * SECOND, "1s", false,
+        "How long a refused body is read at most."),
+    [CONF_API_DRAIN_MS] = DURATION("api", "drain_ms", 0, HOUR, "30s", false,
+        "How long a stopping API server waits for the requests it has taken."),
+    [CONF_API_DRAIN_DELAY_MS] = DURATION("api", "drain_delay_ms", 0, 10 * 60 * SECOND, "0", false,
+        "How long a stopping API server says that it is not ready and still accepts, so that balancers notice."),
+
+    [CONF_STAGING_BUDGET_BYTES] = SIZE("staging", "budget_bytes", 1 * MIB, 1024 * GIB, "512M", false,
+        "Memory for request bodies that wait for or are in conversion. At the bound requests are refused with 503."),
+    [CONF_STAGING_EXTENT_BYTES] = SIZE("staging", "extent_bytes", 4 * KIB, 16 * MIB, "64K", false,
+        "Size of the pieces in which that memory is given out. A power of two."),
+    [CONF_STAGING_CUSTOMER_PERCENT] = INT("staging", "customer_percent", 1, 100, "25", false,
+        "Most of that memory, and of the connections, that one customer may hold, in percent."),
+
+    [CONF_QUEUE_DISCIPLINE] = ENUM("queue", "discipline", "drr|fifo", "drr", false,
+        "Order of waiting jobs: drr is fair across customers and first in, first out within one; fifo is strict order of arrival."),
+    [CONF_QUEUE_MAX_JOBS] = INT("queue", "max_jobs", 1, 1000000, "1024", false,
+        "Most jobs that wait at once. Beyond it requests are refused with 503."),
+    [CONF_QUEUE_CUSTOMER_MAX_JOBS] = INT("queue", "customer_max_jobs", 1, 1000000, "256", false,
+        "Most jobs of one customer that wait at once. Beyond it its requests are refused with 429."),
+    [CONF_QUEUE_RETRY_PERCENT] = INT("queue", "retry_percent", 0, 100, "10", false,
+        "Jobs that may be sent again because their worker was lost, in percent of all jobs; as many as one worker can hold are always allowed."),
+
+    [CONF_WORKER_LISTEN] = ADDRESS("worker", "listen", 1, "ipc://jobs.sock",
+        "Where this worker takes jobs. Each worker needs its own."),
+    [CONF_WORKER_OPS_LISTEN] = LISTEN("worker", "ops_listen", "127.0.0.1:9181", OPS_HELP),
+    [CONF_WORKER_CONVERTERS] = INT("worker", "converters", 0, 256, "0", false,
+        "Converter processes, each with one image at a time; 0 is one for each core."),
+    [CONF_WORKER_CONVERT_DEADLINE_MS] = DURATION("worker", "convert_deadline_ms", 10, 10 * 60 * SECOND, "10s", false,
+        "Longest conversion. A converter that takes longer is killed and replaced."),
+    [CONF_WORKER_MAX_PIXELS] = INT("worker", "max_pixels", 1, INT64_C(10000000000), "100000000", false,
+        "Most pixels of an image, all its pages together, judged from its header before it is decoded."),
+    [CONF_WORKER_MAX_OUTPUT_BYTES] = SIZE("worker", "max_output_bytes", 64 * KIB, 1 * GIB, "64M", false,
+        "Longest result of a conversion."),
+    [CONF_WORKER_RECYCLE_JOBS] = INT("worker", "recycle_jobs", 1, 1000000000, "10000", false,
+        "Images after which a converter is replaced by a fresh one."),
+    [CONF_WORKER_DRAIN_MS] = DURATION("worker", "drain_ms", 0, HOUR, "30s", false,
+        "How long a stopping worker waits for the jobs it holds."),
+
+    [CONF_AUTHCACHE_CACHE_DIR] = PATH("authcache", "cache_dir", "auth",
+        "Folder of this host's cache of customers and keys, which API servers read."),
+    [CONF_AUTHCACHE_IDENTITY_DIR] = PATH("authcache", "identity_dir", "identity",
+        "Folder of the embedded identity store: the authority on customers and keys."),
+    [CONF_AUTHCACHE_ADMIN_SOCKET] = PATH("authcache", "admin_socket", "run/admin.sock",
+        "Unix socket of the management API."),
+    [CONF_AUTHCACHE_OPS_LISTEN] = LISTEN("authcache", "ops_listen", "127.0.0.1:9182", OPS_HELP),
+    [CONF_AUTHCACHE_MAP_BYTES] = SIZE("authcache", "map_bytes", 1 * MIB, 1024 * GIB, "1G", false,
+        "Address space of the cache and of the identity store, each; an upper bound of their size. It is not taken from memory or disk before it is used."),
+    [CONF_AUTHCACHE_HEARTBEAT_MS] = DURATION("authcache", "heartbeat_ms", 10, 10 * SECOND, "250ms", false,
+        "How often the cache is marked as current, so that API servers can tell how far behind it is."),
+
+    [CONF_USAGE_SPOOL_DIR] = PATH("usage", "spool_dir", "spool",
+        "Folder in which an API server keeps usage until the meter has it. Each API server needs its own."),
+    [CONF_USAGE_SPOOL_MAX_BYTES] = SIZE("usage", "spool_max_bytes", 1 * MIB, 1024 * GIB, "1G", false,
+        "Most usage that waits for the meter. When it is full, requests are refused with 503: nothing is served unmetered."),
+    [CONF_USAGE_BATCH_BYTES] = SIZE("usage", "batch_bytes", 4 * KIB, 2 * MIB, "256K", false,
+        "A batch goes to the meter when it has this size."),
+    [CONF_USAGE_BATCH_MS] = DURATION("usage", "batch_ms", 1, 60 * SECOND, "250ms", false,
+        "A batch goes to the meter when its first record is this old."),
+    [CONF_USAGE_ACKS] = ADDRESS("usage", "acks", 1, "ipc://acks.sock",
+        "Where an API server takes the meter's acknowledgements. Each API server needs its own."),
+
+    [CONF_METER_LISTEN] = ADDRESS("meter", "listen", 1, "ipc://usage.sock",
+        "Where the meter takes usage."),
+    [CONF_METER_OPS_LISTEN] = LISTEN("meter", "ops_listen", "127.0.0.1:9183", OPS_HELP),
+    [CONF_METER_LEDGER_DIR] = PATH("meter", "ledger_dir", "ledger",
+        "Folder of the ledger: every batch as it came, and what is known of each producer."),
+    [CONF_METER_USAGE_DIR] = PATH("meter", "usage_dir", "usage",
+        "Folder of the usage files that billing reads."),
+    [CONF_METER_CLOSE_DELAY_MS] = DURATION("meter", "close_delay_ms", 0, 24 * HOUR, "60s", false,
+        "How long after its end an hour's files are written. Records that come later make a new version of them."),
+};
+/* clang-format on */
+
+const struct conf_key *conf_key(enum conf_id id)
+{
+    return &table[id];
+}
