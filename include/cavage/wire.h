@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/* The messages between processes as plain structs; packed to and unpacked from protobuf headers, with every field bounded. */
+#ifndef CAVAGE_WIRE_H
+#define CAVAGE_WIRE_H
+
+#include "cavage/id.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    WIRE_ADDRESS_SIZE = 128, /* with NUL */
+    WIRE_REQUEST_SIZE = 1024,
+    WIRE_DETAIL_SIZE = 256,
+    WIRE_TRACE_SIZE = 64,
+    WIRE_VERSION_SIZE = 32,
+    WIRE_HELD_MAX = 512, /* converters and their prefetched jobs */
+    WIRE_DIGEST_BYTES = 32
+};
+
+enum operation { OPERATION_RESIZE = 1, OPERATION_INFO = 2 };
+
+/* How a job ended, in the worker's words. */
+enum outcome {
+    OUTCOME_OK = 0,
+    OUTCOME_NOT_STARTED = 1,  /* refused: another boot was named, or the worker drains; counts as no attempt */
+    OUTCOME_NOT_AN_IMAGE = 2, /* not a format we take */
+    OUTCOME_UNDECODABLE = 3,  /* damaged, or its decoder gave up */
+    OUTCOME_TOO_LARGE = 4,    /* pixels or output over the limit; limit_value and actual_value tell */
+    OUTCOME_BAD_REQUEST = 5,  /* the parameters do not fit this image */
+    OUTCOME_CRASHED = 6,      /* the converter died of a signal, or of its memory limit */
+    OUTCOME_DEADLINE = 7,     /* the converter was killed at the deadline */
+    OUTCOME_LOST = 8,         /* the converter was lost through no fault of the image; start it again */
+    OUTCOME_INTERNAL = 9      /* our fault */
+};
+
+struct wire_hello {
+    struct id api_boot;
+    struct id worker_boot; /* zero: not known */
+    uint32_t link;
+    char result_address[WIRE_ADDRESS_SIZE];
+    uint64_t sent;
+    uint32_t queued;
+};
+
+struct wire_status {
+    struct id worker_boot;
+    struct id api_boot;
+    uint32_t link;
+    uint64_t sequence;
+    uint32_t slots;
+    uint32_t busy;
+    uint32_t load_permille;
+    bool draining;
+    char version[WIRE_VERSION_SIZE];
+    uint64_t seen;
+    uint64_t limit;
+    size_t held_count;            /* 0 .. WIRE_HELD_MAX */
+    uint64_t held[WIRE_HELD_MAX]; /* ascending */
+};
+
+struct wire_job {
+    struct id api_boot;
+    struct id worker_boot;
+    uint32_t link;
+    uint64_t sequence;
+    uint64_t job;
+    uint32_t remaining_ms;
+    enum operation operation;
+    char request[WIRE_REQUEST_SIZE];
+    char traceparent[WIRE_TRACE_SIZE];
+};
+
+struct wire_cancel {
+    struct id api_boot;
+    struct id worker_boot;
+    uint32_t link;
+    uint64_t sequence;
+    uint64_t job;
+};
+
+struct wire_result {
+    struct wire_status status;
+    uint64_t sequence;
+    uint64_t job;
+    enum outcome outcome;
+    char detail[WIRE_DETAIL_SIZE];
+    uint32_t input_format, input_width, input_height, input_pages; /* format: enum image_format */
+    uint32_t output_format, output_width, output_height;
+    uint64_t cpu_us, wait_us, convert_us;
+    uint64_t limit_value, actual_value;
+};
+
+struct wire_usage {
+    struct id producer;
+    uint64_t epoch;
+    uint64_t sequence;
+    int64_t hour;
+    uint32_t records;
+    uint8_t digest[WIRE_DIGEST_BYTES];
+    char ack_address[WIRE_ADDRESS_SIZE];
+    bool gap;
+    uint64_t previous_epoch;
+    uint64_t previous_sequence;
+};
+
+struct wire_ack {
+    struct id producer;
+    uint64_t epoch;
+    uint64_t sequence;
+    bool expected;
+};
+
+/* Build a whole frame, preamble, header and room for body_len bytes of body, in memory of `alloc` (bus_alloc in daemons, malloc-like in
+ * tests). *data has *len bytes; *body points to the room in it. ERR_NOMEM, ERR_RANGE. */
+typedef void *(*wire_alloc_fn)(size_t size);
+int wire_pack_hello(const struct wire_hello *m, wire_alloc_fn alloc, uint8_t **data, size_t *len);
+int wire_pack_status(const struct wire_status *m, wire_alloc_fn alloc, uint8_t **data, size_t *len);
+int wire_pack_job(const struct wire_job *m, size_t body_len, wire_alloc_fn alloc, uint8_t **data, size_t *len,
+                  uint8_t **body);
+int wire_pack_cancel(const struct wire_cancel *m, wire_alloc_fn alloc, uint8_t **data, size_t *len);
+int wire_pack_result(const struct wire_result *m, size_t body_len, wire_alloc_fn alloc, uint8_t **data, size_t *len,
+                     uint8_t **body);
+int wire_pack_usage(const struct wire_usage *m, size_t body_len, wire_alloc_fn alloc, uint8_t **data, size_t *len,
+                    uint8_t **body);
+int wire_pack_ack(const struct wire_ack *m, wire_alloc_fn alloc, uint8_t **data, size_t *len);
+
+/* Read a frame's protobuf header. ERR_INVALID for another type or what does not parse, ERR_RANGE for a field out of bounds; *m is then of no
+ * use. Texts fit, are UTF-8 and have no control characters; addresses begin with ipc:// or tcp://; boots and producers are not zero (but
+ * hello.worker_boot); sequences, jobs and epochs that name something are not 0, and are at most 2^62. An outcome that is not known here reads
+ * as OUTCOME_INTERNAL. */
+struct frame;
+int wire_unpack_hello(const struct frame *f, struct wire_hello *m);
+int wire_unpack_status(const struct frame *f, struct wire_status *m);
+int wire_unpack_job(const struct frame *f, struct wire_job *m);
+int wire_unpack_cancel(const struct frame *f, struct wire_cancel *m);
+int wire_unpack_result(const struct frame *f, struct wire_result *m);
+int wire_unpack_usage(const struct frame *f, struct wire_usage *m);
+int wire_unpack_ack(const struct frame *f, struct wire_ack *m);
+
+const char *outcome_text(enum outcome outcome); /* "ok", "not_started", … */
+
+#endif
