@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: MIT */
+/* The events and actions of the dispatcher. Jobs change state in dispatch_moves.c, peers in dispatch_peers.c. */
+#include "cavage/dispatch.h"
+
+#include "cavage/err.h"
+
+#include <limits.h>
+#include <stdlib.h>
+
+#include "dispatch_parts.h"
+
+/* About one photo: smaller ones of one customer go in a row, larger ones wait for some rounds. */
+static const int64_t quantum_us = 10 * 1000;
+
+/* What a worker is taken to hold until one has told. */
+static const unsigned worker_hold_least = 16;
+
+int dispatch_new(const struct dispatch_config *config, struct dispatch **out)
+{
+    if (id_is_zero(&config->boot) || config->max_queued > config->max_jobs || config->max_jobs > INT_MAX / 4 ||
+        config->retry_percent > 100)
+        return ERR_RANGE;
+
+    struct dispatch *d = calloc(1, sizeof *d);
+    if (!d)
+        return ERR_NOMEM;
+    d->config = *config;
+    d->queue_was_empty = true;
+    d->worker_hold = worker_hold_least;
+    d->lost.milli = d->crashed.milli = (int64_t)worker_hold_least * 1000;
+
+    struct fair_queue_config queue = {.fifo = config->fifo,
+                                      .max_entries = config->max_queued,
+                                      .max_per_customer = config->max_queued_per_customer,
+                                      .max_returns = config->max_jobs,
+                                      .quantum_us = quantum_us};
+    int err = job_table_new(&d->table, config->max_jobs);
+    if (!err)
+        err = fair_queue_new(&queue, &d->queue);
+    if (err)
+        goto fail;
+    /* Two for each job: the current attempt and the one given up. */
+    d->cancels_max = 2 * config->max_jobs;
+    d->cancels = calloc(d->cancels_max, sizeof d->cancels[0]);
+    if (!d->cancels) {
+        err = ERR_NOMEM;
+        goto fail;
+    }
+    *out = d;
+    return ERR_OK;
+fail:
+    dispatch_free(d);
+    return err;
+}
+
+void dispatch_free(struct dispatch *d)
+{
+    if (!d)
+        return;
+    free(d->cancels);
+    fair_queue_free(d->queue);
+    job_table_free(&d->table);
+    free(d);
+}
+
+int dispatch_peer_add(struct dispatch *d, size_t *peer)
+{
+    if (d->peer_count == DISPATCH_PEERS_MAX)
+        return ERR_FULL;
+    *peer = d->peer_count++;
+    return ERR_OK;
+}
+
+void dispatch_peer_up(struct dispatch *d, int64_t now_us, size_t peer)
+{
+    struct peer *p = &d->peers[peer];
+
+    d->now_us = now_us;
+    p->up = true;
+    p->usable = false;
+    p->refused = false;
+    p->hello_owed = true;
+    p->hello_at_us = now_us + DISPATCH_HELLO_US;
+}
+
+void dispatch_peer_down(struct dispatch *d, int64_t now_us, size_t peer)
+{
+    struct peer *p = &d->peers[peer];
+
+    d->now_us = now_us;
+    if (!p->up)
+        return;
+    if (p->usable)
+        d->counts.lost_peers++;
+    p->up = false;
+    p->usable = false;
+    p->hello_owed = false;
+    peer_lose_jobs(d, p);
+}
+
+void dispatch_peer_ready(struct dispatch *d, int64_t now_us, size_t peer)
+{
+    d->now_us = now_us;
+    d->peers[peer].refused = false;
+}
+
+int dispatch_submit(struct dispatch *d, int64_t now_us, const struct dispatch_job *job)
+{
+    d->now_us = now_us;
+    if (job->id == 0)
+        return ERR_INVALID;
+    if (job_table_find(&d->table, job->id))
+        return ERR_EXISTS;
+    struct job *j = job_table_add(&d->table, job);
+    if (!j)
+        return ERR_FULL;
+    int err = fair_queue_push(d->queue, &j->entry);
+    if (err) {
+        job_table_remove(&d->table, j);
+        return err;
+    }
+    int64_t earned_milli = (int64_t)d->config.retry_percent * 10;
+    d->lost.milli += earned_milli;
+    d->crashed.milli += earned_milli;
+    return ERR_OK;
+}
+
+void dispatch_cancel(struct dispatch *d, int64_t now_us, uint64_t job)
+{
+    struct job *j = job_table_find(&d->table, job);
+
+    d->now_us = now_us;
+    if (!j)
+        return;
+    if (j->state == JOB_FAILED) {
+        job_list_remove(&d->failures, j);
+        job_table_remove(&d->table, j);
+        return;
+    }
+    job_forget(d, j, NULL);
+}
+
+static void peer_refused(struct dispatch *d, struct peer *peer)
+{
+    peer->refused = true;
+    peer->refused_until_us = d->now_us + RETRY_REFUSED_US;
+}
+
+void dispatch_send_refused(struct dispatch *d, int64_t now_us, size_t peer, uint64_t job)
+{
+    struct peer *p = &d->peers[peer];
+    struct job *j = job_table_find(&d->table, job);
+
+    d->now_us = now_us;
+    peer_refused(d, p);
+    if (!j || j->state != JOB_SENT || j->current.peer != peer)
+        return;
+    /* The number was not used; take it back, so that no credit is gone with it, unless a HELLO has told of it. */
+    if (j->current.sequence == p->sent && p->told_sent < p->sent)
+        p->sent--;
+    job_requeue(d, j, REQUEUE_NOT_STARTED);
+}
+
+void dispatch_status(struct dispatch *d, int64_t now_us, const struct wire_status *m)
+{
+    d->now_us = now_us;
+    if (!id_equal(&m->api_boot, &d->config.boot) || m->link >= d->peer_count ||
+        peer_boot_was_replaced(&d->peers[m->link], &m->worker_boot)) {
+        d->counts.stale_messages++;
+        return;
+    }
+    peer_take_status(d, &d->peers[m->link], m);
+}
+
+static bool is_attempt(const struct attempt *attempt, const struct wire_result *m, uint32_t generation)
+{
+    return attempt->sequence == m->sequence && attempt->peer == m->status.link && attempt->generation == generation;
+}
+
+/* The job was refused before it began. The refusal may come from the worker's next boot, which counts jobs anew: then it speaks of a
+ * number that it has not seen itself. */
+static void take_not_started(struct dispatch *d, struct job *job, const struct wire_result *m)
+{
+    const struct peer *peer = &d->peers[m->status.link];
+    bool same_boot = id_equal(&peer->boot, &m->status.worker_boot);
+    bool own_number = m->status.seen >= m->sequence;
+    uint32_t generation = same_boot && !own_number ? peer->generation - 1 : peer->generation;
+
+    if (job->state == JOB_SENT && same_boot == own_number && is_attempt(&job->current, m, peer->generation)) {
+        job_requeue(d, job, REQUEUE_NOT_STARTED);
+    } else if (is_attempt(&job->previous, m, generation)) {
+        /* Given up when its worker went, but it never began there: it counts no more. */
+        job->previous = (struct attempt){0};
+        job->starts--;
+    }
+}
+
+static bool ended_converter(const struct dispatch *d, const struct job *job, enum outcome outcome)
+{
+    return outcome == OUTCOME_CRASHED || (outcome == OUTCOME_DEADLINE && job->deadline_us - d->now_us > LATE_RESULT_US);
+}
+
+static enum dispatch_verdict take_current(struct dispatch *d, struct job *job, enum outcome outcome)
+{
+    if (ended_converter(d, job, outcome)) {
+        job_requeue(d, job, REQUEUE_CRASHED);
+        return DISPATCH_DROP;
+    }
+    if (outcome == OUTCOME_LOST) {
+        job_requeue(d, job, REQUEUE_LOST);
+        return DISPATCH_DROP;
+    }
+    job_forget(d, job, &job->current);
+    return DISPATCH_ANSWER;
+}
+
+/* The job was given up there, but its first result wins wherever it comes from. */
+static enum dispatch_verdict take_previous(struct dispatch *d, struct job *job, enum outcome outcome)
+{
+    job->previous.open = false;
+    if (ended_converter(d, job, outcome)) {
+        if (++job->crashes >= CRASHES_MAX)
+            job_fail(d, job, DISPATCH_POISON);
+        return DISPATCH_DROP;
+    }
+    if (outcome == OUTCOME_LOST || outcome == OUTCOME_DEADLINE)
+        return DISPATCH_DROP;
+    job_forget(d, job, &job->previous);
+    return DISPATCH_ANSWER;
+}
+
+static enum dispatch_verdict take_result(struct dispatch *d, const struct wire_result *m)
+{
+    const struct peer *peer = &d->peers[m->status.link];
+    struct job *job = job_table_find(&d->table, m->job);
+
+    if (job && job->state != JOB_FAILED) {
+        if (m->outcome == OUTCOME_NOT_STARTED) {
+            take_not_started(d, job, m);
+            return DISPATCH_DROP;
+        }
+        if (id_equal(&peer->boot, &m->status.worker_boot)) {
+            if (job->state == JOB_SENT && is_attempt(&job->current, m, peer->generation))
+                return take_current(d, job, m->outcome);
+            if (is_attempt(&job->previous, m, peer->generation))
+                return take_previous(d, job, m->outcome);
+        }
+    }
+    if (m->outcome != OUTCOME_NOT_STARTED)
+        d->counts.late_results++;
+    return DISPATCH_DROP;
+}
+
+enum dispatch_verdict dispatch_result(struct dispatch *d, int64_t now_us, const struct wire_result *m)
+{
+    d->now_us = now_us;
+    if (!id_equal(&m->status.api_boot, &d->config.boot) || m->status.link >= d->peer_count ||
+        peer_boot_was_replaced(&d->peers[m->status.link], &m->status.worker_boot)) {
+        d->counts.stale_messages++;
+        return DISPATCH_DROP;
+    }
+    /* Its own job first: by the status alone, which holds it no more, it would be lost. */
+    enum dispatch_verdict verdict = take_result(d, m);
+    peer_take_status(d, &d->peers[m->status.link], &m->status);
+    /* A worker that refuses in spite of its credit shall not be asked again in a loop. */
+    if (m->outcome == OUTCOME_NOT_STARTED)
+        peer_refused(d, &d->peers[m->status.link]);
+    return verdict;
+}
+
+void dispatch_tick(struct dispatch *d, int64_t now_us)
+{
+    bool late = dispatch_next_us(d) < now_us - LATE_TICK_US;
+    struct job *job;
+
+    d->now_us = now_us;
+    while ((job = job_table_earliest(&d->table)) != NULL && job->deadline_us <= now_us)
+        job_fail(d, job, DISPATCH_DEADLINE);
+    peers_tick(d, late);
+}
+
+int64_t dispatch_next_us(const struct dispatch *d)
+{
+    const struct job *job = job_table_earliest(&d->table);
+    int64_t next_us = peers_next_us(d);
+    return job && job->deadline_us < next_us ? job->deadline_us : next_us;
+}
+
+static bool next_failure(struct dispatch *d, struct dispatch_action *out)
+{
+    struct job *job = d->failures.first;
+
+    if (!job)
+        return false;
+    *out = (struct dispatch_action){.type = DISPATCH_FAIL, .job = job->id, .failure = job->failure};
+    job_list_remove(&d->failures, job);
+    job_table_remove(&d->table, job);
+    return true;
+}
+
+static bool next_cancel(struct dispatch *d, struct dispatch_action *out)
+{
+    if (d->cancels_count == 0)
+        return false;
+    const struct cancel *c = &d->cancels[d->cancels_first];
+    *out = (struct dispatch_action){.type = DISPATCH_CANCEL,
+                                    .peer = c->peer,
+                                    .job = c->job,
+                                    .worker_boot = c->worker_boot,
+                                    .sequence = c->sequence};
+    d->cancels_first = (d->cancels_first + 1) % d->cancels_max;
+    d->cancels_count--;
+    return true;
+}
+
+/* A job is bound to a worker only now, when it goes out. */
+static bool next_send(struct dispatch *d, struct dispatch_action *out)
+{
+    size_t peer;
+
+    while (fair_queue_count(d->queue) > 0 && peer_choose(d, &peer)) {
+        /* The entry is the job's first member. */
+        struct job *job = (struct job *)fair_queue_pop(d->queue);
+        int64_t remaining_ms = (job->deadline_us - d->now_us) / 1000;
+        if (remaining_ms <= 0) {
+            job_fail(d, job, DISPATCH_DEADLINE);
+            continue;
+        }
+        job_send(d, job, peer);
+        *out = (struct dispatch_action){.type = DISPATCH_SEND,
+                                        .peer = peer,
+                                        .job = job->id,
+                                        .worker_boot = d->peers[peer].boot,
+                                        .sequence = job->current.sequence,
+                                        .remaining_ms = remaining_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)remaining_ms,
+                                        .queued = (uint32_t)fair_queue_count(d->queue)};
+        return true;
+    }
+    return false;
+}
+
+bool dispatch_next(struct dispatch *d, struct dispatch_action *out)
+{
+    if (next_failure(d, out) || next_cancel(d, out) || next_send(d, out) || next_failure(d, out))
+        return true;
+    bool empty = fair_queue_count(d->queue) == 0;
+    if (!empty && d->queue_was_empty)
+        peers_announce_queue(d);
+    d->queue_was_empty = empty;
+    return peers_next_hello(d, out);
+}
+
+void dispatch_stats(const struct dispatch *d, struct dispatch_stats *out)
+{
+    *out = d->counts;
+    out->queued = fair_queue_count(d->queue);
+    out->queued_cost_us = fair_queue_cost_us(d->queue);
+    for (size_t i = 0; i < d->peer_count; i++) {
+        const struct peer *peer = &d->peers[i];
+        out->sent += peer->inflight;
+        out->peers_up += peer->up;
+        if (peer->usable) {
+            out->slots += peer->slots;
+            out->busy += peer->busy;
+        }
+    }
+}
+
+bool dispatch_has_worker(const struct dispatch *d)
+{
+    for (size_t i = 0; i < d->peer_count; i++) {
+        const struct peer *peer = &d->peers[i];
+        if (peer->usable && !peer->draining && peer->slots > 0)
+            return true;
+    }
+    return false;
+}

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of dispatch share: its structs, and the operations on the job table, the peers and the moves between them. */
+#ifndef CAVAGE_DISPATCH_PARTS_H
+#define CAVAGE_DISPATCH_PARTS_H
+
+#include "cavage/dispatch.h"
+#include "cavage/fair_queue.h"
+
+enum {
+    REPLACED_BOOTS = 16,             /* remembered for each peer */
+    NO_HEAP_INDEX = -1,              /* the deadline is not watched */
+    STARTS_MAX = 2,                  /* of one job because of faults */
+    CRASHES_MAX = 2,                 /* converters one image may end */
+    HELLO_QUEUED_GAP_US = 10 * 1000, /* between two HELLOs that both tell of waiting jobs */
+    RETRY_REFUSED_US = 5 * 1000,     /* a peer that refused is tried again after this at the latest */
+    LATE_TICK_US = 100 * 1000,       /* a tick this late means that we were paused */
+    LATE_RESULT_US = 20 * 1000       /* a converter killed this close to the deadline was killed at it */
+};
+
+/* One try to have a job done: where, and under which number. */
+struct attempt {
+    size_t peer;
+    uint32_t generation; /* the peer's, when sent */
+    bool open;           /* for all we know it may still be running */
+    uint64_t sequence;   /* on the link; 0: no attempt */
+};
+
+enum job_state {
+    JOB_QUEUED, /* in the fair queue */
+    JOB_SENT,   /* in its peer's list, waiting for a result */
+    JOB_FAILED  /* in the list of failures, until the action is taken */
+};
+
+struct job {
+    struct fair_entry entry; /* first: the queue hands back pointers to it */
+    uint64_t id;
+    int64_t deadline_us;
+    enum job_state state;
+    enum dispatch_failure failure;
+    unsigned starts;         /* attempts that may have begun, 0 .. STARTS_MAX */
+    unsigned crashes;        /* converters it ended, 0 .. CRASHES_MAX */
+    struct attempt current;  /* while SENT */
+    struct attempt previous; /* the attempt given up before; its result still answers */
+    struct job *prev, *next; /* in the peer's list, ascending by sequence, or the list of failures */
+    struct job *chain;       /* next in the bucket, or next free one */
+    int heap_index;
+};
+
+struct job_list {
+    struct job *first, *last;
+};
+
+/* Jobs by id, and a binary heap of their deadlines. */
+struct job_table {
+    size_t max, count;
+    struct job *jobs;
+    struct job *free;
+    struct job **buckets;
+    size_t bucket_mask;
+    struct job **heap; /* earliest deadline first */
+    size_t heap_count;
+};
+
+struct peer {
+    bool up;       /* the connection stands */
+    bool usable;   /* up, and heard since */
+    bool draining; /* as of the last STATUS */
+    bool
+        refused; /* the last send was not taken; nothing is sent until a STATUS, dispatch_peer_ready or refused_until_us */
+    bool hello_owed;
+    struct id boot;      /* zero: none yet */
+    uint32_t generation; /* counts boots */
+    struct id replaced[REPLACED_BOOTS];
+    size_t replaced_count;    /* ever; the ring holds the last ones */
+    uint64_t status_sequence; /* newest taken */
+    uint64_t sent;            /* highest sequence sent to this boot */
+    uint64_t limit;           /* highest it may be */
+    uint64_t told_sent;       /* `sent` of the last HELLO */
+    uint32_t told_queued;     /* `queued` of the last HELLO */
+    unsigned slots, busy;     /* as of the last STATUS */
+    unsigned busy_others;     /* of busy: for other APIs */
+    struct job_list jobs;
+    size_t inflight;
+    int64_t heard_us;
+    int64_t hello_us; /* when the last HELLO went out */
+    int64_t hello_at_us;
+    int64_t refused_until_us;
+};
+
+/* Retries that may still be made, in thousandths. Earned by submissions and by time. */
+struct budget {
+    int64_t milli;
+    int64_t refilled_us;
+};
+
+struct cancel {
+    size_t peer;
+    uint64_t job;
+    struct id worker_boot;
+    uint64_t sequence;
+};
+
+struct dispatch {
+    struct dispatch_config config;
+    int64_t now_us; /* of the last event */
+    bool queue_was_empty;
+    struct fair_queue *queue;
+    struct job_table table;
+    struct job_list failures;
+    struct cancel *cancels; /* ring */
+    size_t cancels_max, cancels_first, cancels_count;
+    struct peer peers[DISPATCH_PEERS_MAX];
+    size_t peer_count;
+    size_t peer_turn;      /* where the search for a peer begins */
+    unsigned worker_hold;  /* the most jobs that one worker could hold so far */
+    struct budget lost;    /* for jobs whose worker went */
+    struct budget crashed; /* for images that ended a converter; apart, so that bad images leave the other alone */
+    struct dispatch_stats counts; /* only the counters */
+};
+
+/* dispatch_jobs.c */
+int job_table_new(struct job_table *table, size_t max);
+void job_table_free(struct job_table *table);
+/* NULL when full. The job's deadline is watched from here on. */
+struct job *job_table_add(struct job_table *table, const struct dispatch_job *job);
+struct job *job_table_find(const struct job_table *table, uint64_t id);
+void job_table_remove(struct job_table *table, struct job *job);
+void job_table_unwatch(struct job_table *table, struct job *job);
+/* The job whose deadline comes first, NULL when none is watched. */
+struct job *job_table_earliest(const struct job_table *table);
+void job_list_append(struct job_list *list, struct job *job);
+void job_list_remove(struct job_list *list, struct job *job);
+
+/* dispatch_moves.c: the only places where a job changes its state. */
+enum requeue_reason {
+    REQUEUE_NOT_STARTED, /* refused: no attempt */
+    REQUEUE_GONE,        /* its worker is out of reach, and may still be at it */
+    REQUEUE_LOST,        /* its worker has it no more */
+    REQUEUE_CRASHED      /* it ended its converter */
+};
+/* QUEUED, just popped, to SENT. */
+void job_send(struct dispatch *d, struct job *job, size_t peer);
+/* SENT to QUEUED at the head; or to FAILED when it may not be tried again. */
+void job_requeue(struct dispatch *d, struct job *job, enum requeue_reason reason);
+/* QUEUED or SENT to FAILED; what may be running is cancelled. */
+void job_fail(struct dispatch *d, struct job *job, enum dispatch_failure failure);
+/* QUEUED or SENT to forgotten; what may be running is cancelled but for the attempt that is `done`, if any. */
+void job_forget(struct dispatch *d, struct job *job, const struct attempt *done);
+
+/* dispatch_peers.c */
+/* The least loaded peer with credit; false when there is none. */
+bool peer_choose(struct dispatch *d, size_t *peer);
+bool peer_boot_was_replaced(const struct peer *peer, const struct id *boot);
+/* All its jobs are queued again, in their order. */
+void peer_lose_jobs(struct dispatch *d, struct peer *peer);
+void peer_take_status(struct dispatch *d, struct peer *peer, const struct wire_status *m);
+/* HELLOs that are due by now, and the earliest later one of everything that peers wait for. */
+void peers_tick(struct dispatch *d, bool late);
+int64_t peers_next_us(const struct dispatch *d);
+/* The queue became non-empty: owe HELLO to those that do not know. */
+void peers_announce_queue(struct dispatch *d);
+/* The next HELLO that is owed; false when none. */
+bool peers_next_hello(struct dispatch *d, struct dispatch_action *out);
+
+#endif

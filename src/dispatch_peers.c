@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+/* What is known of the workers: their boots, their credit, their silence, and when they are told HELLO. */
+#include <string.h>
+
+#include "dispatch_parts.h"
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static bool peer_has_credit(const struct peer *peer)
+{
+    return peer->usable && !peer->draining && !peer->refused && peer->sent < peer->limit &&
+           peer->inflight < WIRE_HELD_MAX;
+}
+
+/* Load is (in flight + busy for others) / slots; compared without division. */
+static bool less_loaded(const struct peer *a, const struct peer *b)
+{
+    uint64_t load_a = a->inflight + a->busy_others, load_b = b->inflight + b->busy_others;
+    return load_a * (b->slots ? b->slots : 1) < load_b * (a->slots ? a->slots : 1);
+}
+
+bool peer_choose(struct dispatch *d, size_t *peer)
+{
+    const struct peer *best = NULL;
+
+    /* Equals take turns: the search begins after the one chosen last. */
+    for (size_t k = 0, i = d->peer_turn; k < d->peer_count; k++, i++) {
+        if (i >= d->peer_count)
+            i = 0;
+        if (peer_has_credit(&d->peers[i]) && (!best || less_loaded(&d->peers[i], best))) {
+            best = &d->peers[i];
+            *peer = i;
+        }
+    }
+    if (best)
+        d->peer_turn = *peer + 1;
+    return best != NULL;
+}
+
+bool peer_boot_was_replaced(const struct peer *peer, const struct id *boot)
+{
+    size_t n = peer->replaced_count < REPLACED_BOOTS ? peer->replaced_count : REPLACED_BOOTS;
+    for (size_t i = 0; i < n; i++) {
+        if (id_equal(&peer->replaced[i], boot))
+            return true;
+    }
+    return false;
+}
+
+void peer_lose_jobs(struct dispatch *d, struct peer *peer)
+{
+    for (struct job *job = peer->jobs.last, *prev; job; job = prev) {
+        prev = job->prev;
+        job_requeue(d, job, REQUEUE_GONE);
+    }
+}
+
+/* Sequences start anew with each boot of the worker. */
+static void adopt_boot(struct dispatch *d, struct peer *peer, const struct id *boot)
+{
+    if (!id_is_zero(&peer->boot)) {
+        peer->replaced[peer->replaced_count++ % REPLACED_BOOTS] = peer->boot;
+        d->counts.lost_peers++;
+        peer_lose_jobs(d, peer);
+    }
+    peer->boot = *boot;
+    peer->generation++;
+    peer->status_sequence = 0;
+    peer->sent = peer->limit = peer->told_sent = 0;
+}
+
+/* Seen or passed over, not held, and no result: the worker will never answer it. Both lists ascend. */
+static void lose_unheld(struct dispatch *d, struct peer *peer, const struct wire_status *m)
+{
+    size_t held = m->held_count;
+
+    for (struct job *job = peer->jobs.last, *prev; job; job = prev) {
+        prev = job->prev;
+        uint64_t sequence = job->current.sequence;
+        if (sequence > m->seen)
+            continue;
+        while (held > 0 && m->held[held - 1] > sequence)
+            held--;
+        if (held == 0 || m->held[held - 1] != sequence)
+            job_requeue(d, job, REQUEUE_LOST);
+    }
+}
+
+static bool held_ascends(const struct wire_status *m)
+{
+    for (size_t i = 1; i < m->held_count; i++) {
+        if (m->held[i - 1] >= m->held[i])
+            return false;
+    }
+    return true;
+}
+
+static void note_worker_hold(struct dispatch *d, unsigned hold)
+{
+    if (hold <= d->worker_hold)
+        return;
+    int64_t more_milli = (int64_t)(hold - d->worker_hold) * 1000;
+    d->lost.milli += more_milli;
+    d->crashed.milli += more_milli;
+    d->worker_hold = hold;
+}
+
+void peer_take_status(struct dispatch *d, struct peer *peer, const struct wire_status *m)
+{
+    if (!held_ascends(m)) {
+        d->counts.stale_messages++;
+        return;
+    }
+    if (!id_equal(&peer->boot, &m->worker_boot))
+        adopt_boot(d, peer, &m->worker_boot);
+    if (m->sequence <= peer->status_sequence || m->seen > peer->sent) {
+        d->counts.stale_messages++;
+        return;
+    }
+    peer->status_sequence = m->sequence;
+    peer->slots = m->slots;
+    peer->busy = m->busy;
+    peer->busy_others = m->busy > m->held_count ? m->busy - (unsigned)m->held_count : 0;
+    peer->draining = m->draining;
+    peer->limit = m->limit;
+    peer->heard_us = d->now_us;
+    peer->refused = false;
+    peer->usable = peer->up;
+    note_worker_hold(d, 2 * m->slots);
+    lose_unheld(d, peer, m);
+}
+
+/* The peer said nothing for too long, though its connection stands: paused, or cut off. */
+static void peer_silent(struct dispatch *d, struct peer *peer)
+{
+    peer->usable = false;
+    d->counts.lost_peers++;
+    peer_lose_jobs(d, peer);
+}
+
+void peers_tick(struct dispatch *d, bool late)
+{
+    for (size_t i = 0; i < d->peer_count; i++) {
+        struct peer *peer = &d->peers[i];
+        if (!peer->up)
+            continue;
+        if (late)
+            peer->heard_us = d->now_us;
+        if (peer->usable && d->now_us - peer->heard_us >= DISPATCH_SILENCE_US)
+            peer_silent(d, peer);
+        if (d->now_us >= peer->hello_at_us) {
+            peer->hello_owed = true;
+            peer->hello_at_us = d->now_us + DISPATCH_HELLO_US;
+        }
+        if (peer->refused && d->now_us >= peer->refused_until_us)
+            peer->refused = false;
+    }
+}
+
+int64_t peers_next_us(const struct dispatch *d)
+{
+    int64_t next_us = INT64_MAX;
+
+    for (size_t i = 0; i < d->peer_count; i++) {
+        const struct peer *peer = &d->peers[i];
+        if (!peer->up)
+            continue;
+        next_us = earlier(next_us, peer->hello_at_us);
+        if (peer->usable)
+            next_us = earlier(next_us, peer->heard_us + DISPATCH_SILENCE_US);
+        if (peer->refused)
+            next_us = earlier(next_us, peer->refused_until_us);
+    }
+    return next_us;
+}
+
+void peers_announce_queue(struct dispatch *d)
+{
+    for (size_t i = 0; i < d->peer_count; i++) {
+        struct peer *peer = &d->peers[i];
+        if (!peer->up)
+            continue;
+        int64_t gap_end_us = peer->hello_us + HELLO_QUEUED_GAP_US;
+        if (peer->told_queued == 0 || d->now_us >= gap_end_us)
+            peer->hello_owed = true;
+        else
+            peer->hello_at_us = earlier(peer->hello_at_us, gap_end_us);
+    }
+}
+
+bool peers_next_hello(struct dispatch *d, struct dispatch_action *out)
+{
+    for (size_t i = 0; i < d->peer_count; i++) {
+        struct peer *peer = &d->peers[i];
+        if (!peer->hello_owed || !peer->up)
+            continue;
+        peer->hello_owed = false;
+        peer->hello_us = d->now_us;
+        peer->hello_at_us = d->now_us + DISPATCH_HELLO_US;
+        peer->told_sent = peer->sent;
+        peer->told_queued = (uint32_t)fair_queue_count(d->queue);
+        *out = (struct dispatch_action){.type = DISPATCH_HELLO,
+                                        .peer = i,
+                                        .worker_boot = peer->boot,
+                                        .sequence = peer->told_sent,
+                                        .queued = peer->told_queued};
+        return true;
+    }
+    return false;
+}

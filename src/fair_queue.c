@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: MIT */
+/* Deficit round robin over customers that have entries, or one list in order of arrival. */
+#include "cavage/fair_queue.h"
+
+#include "cavage/err.h"
+
+#include <stdlib.h>
+
+/* A bound that keeps all sums of costs and deficits far from overflow: eleven days. */
+static const int64_t cost_max_us = 1000000000000;
+
+struct entry_list {
+    struct fair_entry *first, *last;
+};
+
+/* One customer with entries. In a ring of flows while it has any; the ring's head has the turn. */
+struct fair_flow {
+    uint64_t customer;
+    int64_t deficit_us; /* what it may still spend at its turn */
+    size_t count;
+    struct entry_list entries; /* unused in fifo mode */
+    struct fair_flow *prev, *next;
+    struct fair_flow *chain; /* next in its bucket, or next free one */
+};
+
+struct fair_queue {
+    struct fair_queue_config config;
+    size_t count;
+    int64_t cost_us;
+    struct entry_list arrivals; /* fifo mode only */
+    struct fair_flow *turn;     /* head of the ring, NULL when empty */
+    size_t flow_count;
+    struct fair_flow *free_flows;
+    struct fair_flow *flows;
+    struct fair_flow **buckets;
+    size_t bucket_mask;
+};
+
+int fair_queue_new(const struct fair_queue_config *config, struct fair_queue **out)
+{
+    const size_t limit = SIZE_MAX / 4 / sizeof(struct fair_flow);
+    if (config->max_entries == 0 || config->max_entries > limit / 2 || config->max_returns > limit / 2 ||
+        config->max_per_customer == 0 || config->quantum_us <= 0 || config->quantum_us > cost_max_us)
+        return ERR_RANGE;
+
+    size_t flows = config->max_entries + config->max_returns;
+    size_t buckets = 1;
+    while (buckets < flows)
+        buckets *= 2;
+
+    struct fair_queue *queue = calloc(1, sizeof *queue);
+    if (!queue)
+        return ERR_NOMEM;
+    queue->config = *config;
+    queue->bucket_mask = buckets - 1;
+    queue->flows = calloc(flows, sizeof queue->flows[0]);
+    queue->buckets = calloc(buckets, sizeof(struct fair_flow *));
+    if (!queue->flows || !queue->buckets) {
+        fair_queue_free(queue);
+        return ERR_NOMEM;
+    }
+    for (size_t i = 0; i < flows; i++) {
+        queue->flows[i].chain = queue->free_flows;
+        queue->free_flows = &queue->flows[i];
+    }
+    *out = queue;
+    return ERR_OK;
+}
+
+void fair_queue_free(struct fair_queue *queue)
+{
+    if (!queue)
+        return;
+    free(queue->flows);
+    free(queue->buckets);
+    free(queue);
+}
+
+static struct fair_flow **bucket_of(struct fair_queue *queue, uint64_t customer)
+{
+    uint64_t h = customer * 0x9e3779b97f4a7c15u;
+    return &queue->buckets[(h ^ h >> 32) & queue->bucket_mask];
+}
+
+static struct fair_flow *flow_find(struct fair_queue *queue, uint64_t customer)
+{
+    struct fair_flow *flow = *bucket_of(queue, customer);
+    while (flow && flow->customer != customer)
+        flow = flow->chain;
+    return flow;
+}
+
+static void ring_insert_before_turn(struct fair_queue *queue, struct fair_flow *flow)
+{
+    struct fair_flow *turn = queue->turn;
+    if (!turn) {
+        flow->prev = flow->next = flow;
+        queue->turn = flow;
+        return;
+    }
+    flow->next = turn;
+    flow->prev = turn->prev;
+    turn->prev->next = flow;
+    turn->prev = flow;
+}
+
+static void ring_remove(struct fair_queue *queue, struct fair_flow *flow)
+{
+    /* Not to the next: that one gets its quantum when the turn comes to it. */
+    if (queue->turn == flow)
+        queue->turn = flow->prev == flow ? NULL : flow->prev;
+    flow->prev->next = flow->next;
+    flow->next->prev = flow->prev;
+}
+
+/* Flows suffice: each has an entry, and the bounds count entries. A new flow waits for the whole round. */
+static struct fair_flow *flow_make(struct fair_queue *queue, uint64_t customer)
+{
+    struct fair_flow *flow = queue->free_flows;
+    struct fair_flow **bucket = bucket_of(queue, customer);
+
+    queue->free_flows = flow->chain;
+    *flow = (struct fair_flow){.customer = customer, .chain = *bucket};
+    *bucket = flow;
+    queue->flow_count++;
+    ring_insert_before_turn(queue, flow);
+    return flow;
+}
+
+/* A flow that runs empty keeps no deficit: credit is not saved up for a burst. */
+static void flow_drop(struct fair_queue *queue, struct fair_flow *flow)
+{
+    struct fair_flow **at = bucket_of(queue, flow->customer);
+    while (*at != flow)
+        at = &(*at)->chain;
+    *at = flow->chain;
+    ring_remove(queue, flow);
+    queue->flow_count--;
+    flow->chain = queue->free_flows;
+    queue->free_flows = flow;
+}
+
+static struct entry_list *list_of(struct fair_queue *queue, struct fair_flow *flow)
+{
+    return queue->config.fifo ? &queue->arrivals : &flow->entries;
+}
+
+static void account(struct fair_queue *queue, struct fair_flow *flow, struct fair_entry *entry)
+{
+    entry->flow = flow;
+    flow->count++;
+    queue->count++;
+    queue->cost_us += entry->cost_us;
+}
+
+int fair_queue_push(struct fair_queue *queue, struct fair_entry *entry)
+{
+    if (entry->cost_us <= 0 || entry->cost_us > cost_max_us)
+        return ERR_INVALID;
+    if (queue->count >= queue->config.max_entries)
+        return ERR_FULL;
+    struct fair_flow *flow = flow_find(queue, entry->customer);
+    if (flow && flow->count >= queue->config.max_per_customer)
+        return ERR_RANGE;
+    if (!flow)
+        flow = flow_make(queue, entry->customer);
+
+    struct entry_list *list = list_of(queue, flow);
+    entry->next = NULL;
+    entry->prev = list->last;
+    if (list->last)
+        list->last->next = entry;
+    else
+        list->first = entry;
+    list->last = entry;
+    account(queue, flow, entry);
+    return ERR_OK;
+}
+
+void fair_queue_push_head(struct fair_queue *queue, struct fair_entry *entry)
+{
+    struct fair_flow *flow = flow_find(queue, entry->customer);
+    if (!flow)
+        flow = flow_make(queue, entry->customer);
+    if (queue->turn != flow) {
+        ring_remove(queue, flow);
+        ring_insert_before_turn(queue, flow);
+        queue->turn = flow;
+    }
+    flow->deficit_us += entry->cost_us;
+
+    struct entry_list *list = list_of(queue, flow);
+    entry->prev = NULL;
+    entry->next = list->first;
+    if (list->first)
+        list->first->prev = entry;
+    else
+        list->last = entry;
+    list->first = entry;
+    account(queue, flow, entry);
+}
+
+void fair_queue_remove(struct fair_queue *queue, struct fair_entry *entry)
+{
+    struct fair_flow *flow = entry->flow;
+    struct entry_list *list = list_of(queue, flow);
+
+    if (entry->prev)
+        entry->prev->next = entry->next;
+    else
+        list->first = entry->next;
+    if (entry->next)
+        entry->next->prev = entry->prev;
+    else
+        list->last = entry->prev;
+    entry->prev = entry->next = NULL;
+    entry->flow = NULL;
+    queue->count--;
+    queue->cost_us -= entry->cost_us;
+    if (--flow->count == 0)
+        flow_drop(queue, flow);
+}
+
+static bool flow_can_pay(const struct fair_flow *flow)
+{
+    return flow->deficit_us >= flow->entries.first->cost_us;
+}
+
+/* Give every flow the rounds after which the first of them can pay, so that dear entries do not cost a loop for each quantum. */
+static void skip_rounds(struct fair_queue *queue)
+{
+    const int64_t quantum_us = queue->config.quantum_us;
+    int64_t rounds = INT64_MAX;
+    struct fair_flow *flow = queue->turn;
+
+    do {
+        int64_t lacking_us = flow->entries.first->cost_us - flow->deficit_us;
+        int64_t need = lacking_us <= 0 ? 0 : (lacking_us - 1) / quantum_us + 1;
+        if (need < rounds)
+            rounds = need;
+        flow = flow->next;
+    } while (flow != queue->turn);
+    /* The last round is the one that pop walks itself. */
+    if (rounds <= 1)
+        return;
+    do {
+        flow->deficit_us += (rounds - 1) * quantum_us;
+        flow = flow->next;
+    } while (flow != queue->turn);
+}
+
+struct fair_entry *fair_queue_pop(struct fair_queue *queue)
+{
+    if (queue->count == 0)
+        return NULL;
+
+    struct fair_entry *entry;
+    if (queue->config.fifo) {
+        entry = queue->arrivals.first;
+    } else {
+        for (size_t passed = 0; !flow_can_pay(queue->turn); passed++) {
+            if (passed == queue->flow_count)
+                skip_rounds(queue);
+            queue->turn = queue->turn->next;
+            queue->turn->deficit_us += queue->config.quantum_us;
+        }
+        entry = queue->turn->entries.first;
+        queue->turn->deficit_us -= entry->cost_us;
+    }
+    fair_queue_remove(queue, entry);
+    return entry;
+}
+
+size_t fair_queue_count(const struct fair_queue *queue)
+{
+    return queue->count;
+}
+
+int64_t fair_queue_cost_us(const struct fair_queue *queue)
+{
+    return queue->cost_us;
+}

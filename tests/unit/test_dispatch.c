@@ -1,0 +1,867 @@
+/* SPDX-License-Identifier: MIT */
+/* The dispatcher, one rule at a time. How the rules work together under faults is tested in test_pipeline.c. */
+#include "cavage/dispatch.h"
+#include "cavage/err.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { PEERS = 3, MS = 1000, NOBODY = 99 };
+
+static struct dispatch *d;
+static int64_t now_us;
+static uint64_t status_sequence;
+static struct dispatch_stats stats;
+
+static struct id boot(uint8_t n)
+{
+    struct id id = {{n, 1}};
+    return id;
+}
+
+static struct dispatch_config config_make(void)
+{
+    return (struct dispatch_config){.boot = boot(200),
+                                    .max_jobs = 100,
+                                    .max_queued = 50,
+                                    .max_queued_per_customer = 40,
+                                    .fifo = true,
+                                    .retry_percent = 10};
+}
+
+static void start(const struct dispatch_config *config)
+{
+    size_t peer;
+    now_us = 10 * 1000 * MS;
+    status_sequence = 0;
+    assert_int_equal(dispatch_new(config, &d), ERR_OK);
+    for (size_t i = 0; i < PEERS; i++) {
+        assert_int_equal(dispatch_peer_add(d, &peer), ERR_OK);
+        assert_int_equal(peer, i);
+    }
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    struct dispatch_config config = config_make();
+    start(&config);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    dispatch_free(d);
+    return 0;
+}
+
+/* The next action that is no HELLO. */
+static bool next(struct dispatch_action *action)
+{
+    while (dispatch_next(d, action)) {
+        if (action->type != DISPATCH_HELLO)
+            return true;
+    }
+    return false;
+}
+
+static void expect_nothing(void)
+{
+    struct dispatch_action action;
+    assert_false(next(&action));
+}
+
+static void expect_send(size_t peer, uint64_t job, uint64_t sequence)
+{
+    struct dispatch_action action;
+    assert_true(next(&action));
+    assert_int_equal(action.type, DISPATCH_SEND);
+    assert_int_equal(action.job, job);
+    assert_int_equal(action.sequence, sequence);
+    if (peer != NOBODY)
+        assert_int_equal(action.peer, peer);
+}
+
+static void expect_fail(uint64_t job, enum dispatch_failure failure)
+{
+    struct dispatch_action action;
+    assert_true(next(&action));
+    assert_int_equal(action.type, DISPATCH_FAIL);
+    assert_int_equal(action.job, job);
+    assert_int_equal(action.failure, failure);
+}
+
+static void expect_cancel(size_t peer, uint64_t job, uint64_t sequence)
+{
+    struct dispatch_action action;
+    assert_true(next(&action));
+    assert_int_equal(action.type, DISPATCH_CANCEL);
+    assert_int_equal(action.peer, peer);
+    assert_int_equal(action.job, job);
+    assert_int_equal(action.sequence, sequence);
+}
+
+static int submit(uint64_t id)
+{
+    struct dispatch_job job = {.id = id, .customer = 1, .cost_us = 10, .deadline_us = now_us + 10 * 1000 * MS};
+    return dispatch_submit(d, now_us, &job);
+}
+
+static struct wire_status status_of(size_t peer, uint8_t worker, uint64_t seen, uint64_t limit)
+{
+    return (struct wire_status){.worker_boot = boot(worker),
+                                .api_boot = boot(200),
+                                .link = (uint32_t)peer,
+                                .sequence = ++status_sequence,
+                                .slots = 4,
+                                .seen = seen,
+                                .limit = limit};
+}
+
+/* A STATUS that holds nothing. */
+static void status(size_t peer, uint8_t worker, uint64_t seen, uint64_t limit)
+{
+    struct wire_status m = status_of(peer, worker, seen, limit);
+    dispatch_status(d, now_us, &m);
+}
+
+static void up(size_t peer, uint8_t worker, uint64_t limit)
+{
+    dispatch_peer_up(d, now_us, peer);
+    status(peer, worker, 0, limit);
+}
+
+/* A RESULT whose status has seen the job and holds nothing else, and grants up to limit. */
+static enum dispatch_verdict result(size_t peer, uint8_t worker, uint64_t job, uint64_t sequence, enum outcome outcome,
+                                    uint64_t limit)
+{
+    static struct wire_result m;
+    m = (struct wire_result){.sequence = sequence, .job = job, .outcome = outcome};
+    m.status = status_of(peer, worker, sequence, limit);
+    return dispatch_result(d, now_us, &m);
+}
+
+static void tick_at(int64_t at_us)
+{
+    now_us = at_us;
+    dispatch_tick(d, now_us);
+}
+
+/* As a loop does that is not late: at every time that is asked for, and then at at_us. */
+static void tick_until(int64_t at_us)
+{
+    struct dispatch_action action;
+    int64_t next_us;
+    while ((next_us = dispatch_next_us(d)) < at_us) {
+        tick_at(next_us);
+        while (dispatch_next(d, &action))
+            assert_int_equal(action.type, DISPATCH_HELLO);
+    }
+    tick_at(at_us);
+}
+
+static void test_job_goes_out_and_its_result_answers(void **state)
+{
+    (void)state;
+    struct dispatch_action action;
+
+    assert_false(dispatch_has_worker(d));
+    up(0, 1, 8);
+    assert_true(dispatch_has_worker(d));
+    assert_int_equal(submit(7), ERR_OK);
+    assert_true(next(&action));
+    assert_int_equal(action.type, DISPATCH_SEND);
+    assert_int_equal(action.job, 7);
+    assert_int_equal(action.sequence, 1);
+    assert_int_equal(action.remaining_ms, 10000);
+    struct id expected = boot(1);
+    assert_true(id_equal(&action.worker_boot, &expected));
+    assert_int_equal(result(0, 1, 7, 1, OUTCOME_OK, 9), DISPATCH_ANSWER);
+    assert_int_equal(result(0, 1, 7, 1, OUTCOME_OK, 9), DISPATCH_DROP);
+    expect_nothing();
+    dispatch_stats(d, &stats);
+    assert_int_equal(stats.queued + stats.sent, 0);
+    assert_int_equal(stats.late_results, 1);
+}
+
+static void test_errors_of_the_image_answer_too(void **state)
+{
+    (void)state;
+    static const enum outcome outcomes[] = {OUTCOME_NOT_AN_IMAGE, OUTCOME_UNDECODABLE, OUTCOME_TOO_LARGE,
+                                            OUTCOME_BAD_REQUEST, OUTCOME_INTERNAL};
+    up(0, 1, 8);
+    for (uint64_t i = 0; i < sizeof outcomes / sizeof outcomes[0]; i++) {
+        submit(1 + i);
+        expect_send(0, 1 + i, 1 + i);
+        assert_int_equal(result(0, 1, 1 + i, 1 + i, outcomes[i], 9 + i), DISPATCH_ANSWER);
+    }
+    expect_nothing();
+}
+
+static void test_nothing_is_sent_beyond_the_limit(void **state)
+{
+    (void)state;
+    up(0, 1, 2);
+    for (uint64_t i = 1; i <= 4; i++)
+        submit(i);
+    expect_send(0, 1, 1);
+    expect_send(0, 2, 2);
+    expect_nothing();
+    struct wire_status m = status_of(0, 1, 2, 3);
+    m.held_count = 2, m.held[0] = 1, m.held[1] = 2;
+    dispatch_status(d, now_us, &m);
+    expect_send(0, 3, 3);
+    expect_nothing();
+}
+
+static void test_lowered_limit_is_kept(void **state)
+{
+    (void)state;
+    up(0, 1, 5);
+    status(0, 1, 0, 0);
+    submit(1);
+    expect_nothing();
+    status(0, 1, 0, 1);
+    expect_send(0, 1, 1);
+}
+
+static void test_older_status_is_ignored(void **state)
+{
+    (void)state;
+    up(0, 1, 5);
+    struct wire_status older = status_of(0, 1, 0, 5);
+    status(0, 1, 0, 0);
+    dispatch_status(d, now_us, &older);
+    submit(1);
+    expect_nothing();
+    dispatch_stats(d, &stats);
+    assert_int_equal(stats.stale_messages, 1);
+}
+
+static void test_draining_worker_gets_nothing(void **state)
+{
+    (void)state;
+    up(0, 1, 5);
+    struct wire_status m = status_of(0, 1, 0, 5);
+    m.draining = true;
+    dispatch_status(d, now_us, &m);
+    assert_false(dispatch_has_worker(d));
+    submit(1);
+    expect_nothing();
+}
+
+static void test_least_loaded_worker_is_chosen_and_equals_take_turns(void **state)
+{
+    (void)state;
+    for (size_t p = 0; p < 3; p++)
+        up(p, (uint8_t)(1 + p), 100);
+    unsigned sent[PEERS] = {0};
+    for (uint64_t i = 1; i <= 30; i++) {
+        struct dispatch_action action;
+        submit(i);
+        assert_true(next(&action));
+        sent[action.peer]++;
+        for (size_t p = 0; p < PEERS; p++)
+            assert_in_range(sent[p], i / 3, (i + 2) / 3);
+    }
+    /* One of them turns out to be busy for others: the next two jobs avoid it. */
+    struct wire_status m = status_of(1, 2, 10, 100);
+    m.held_count = 10;
+    for (uint64_t i = 0; i < 10; i++)
+        m.held[i] = 1 + i;
+    m.busy = 14;
+    dispatch_status(d, now_us, &m);
+    for (uint64_t i = 31; i <= 36; i++) {
+        struct dispatch_action action;
+        submit(i);
+        assert_true(next(&action));
+        assert_int_not_equal(action.peer, 1);
+    }
+}
+
+static void test_slots_weigh_the_load(void **state)
+{
+    (void)state;
+    for (size_t p = 0; p < 2; p++) {
+        dispatch_peer_up(d, now_us, p);
+        struct wire_status m = status_of(p, (uint8_t)(1 + p), 0, 100);
+        m.slots = p == 0 ? 1 : 4;
+        dispatch_status(d, now_us, &m);
+    }
+    unsigned sent[2] = {0};
+    for (uint64_t i = 1; i <= 20; i++) {
+        struct dispatch_action action;
+        submit(i);
+        assert_true(next(&action));
+        sent[action.peer]++;
+    }
+    assert_int_equal(sent[0], 4);
+    assert_int_equal(sent[1], 16);
+}
+
+static void test_lost_job_is_found_by_status_and_goes_first(void **state)
+{
+    (void)state;
+    up(0, 1, 3);
+    for (uint64_t i = 1; i <= 5; i++)
+        submit(i);
+    for (uint64_t i = 1; i <= 3; i++)
+        expect_send(0, i, i);
+    expect_nothing();
+    /* Seen up to 2, only 2 is held: 1 is lost, 3 is under way. */
+    struct wire_status m = status_of(0, 1, 2, 5);
+    m.held_count = 1, m.held[0] = 2;
+    dispatch_status(d, now_us, &m);
+    expect_send(0, 1, 4);
+    expect_send(0, 4, 5);
+    expect_nothing();
+    dispatch_stats(d, &stats);
+    assert_int_equal(stats.requeued, 1);
+}
+
+static void test_malformed_held_list_is_ignored(void **state)
+{
+    (void)state;
+    up(0, 1, 3);
+    submit(1);
+    submit(2);
+    expect_send(0, 1, 1);
+    expect_send(0, 2, 2);
+    struct wire_status m = status_of(0, 1, 2, 5);
+    m.held_count = 2, m.held[0] = 2, m.held[1] = 1;
+    dispatch_status(d, now_us, &m);
+    m = status_of(0, 1, 3, 5); /* seen what was never sent */
+    dispatch_status(d, now_us, &m);
+    expect_nothing();
+    dispatch_stats(d, &stats);
+    assert_int_equal(stats.sent, 2);
+    assert_int_equal(stats.stale_messages, 2);
+}
+
+static void test_jobs_of_a_peer_that_went_go_elsewhere_in_their_order(void **state)
+{
+    (void)state;
+    up(0, 1, 3);
+    for (uint64_t i = 1; i <= 4; i++)
+        submit(i);
+    for (uint64_t i = 1; i <= 3; i++)
+        expect_send(0, i, i);
+    up(1, 2, 8);
+    expect_send(1, 4, 1);
+    submit(5);
+    dispatch_peer_down(d, now_us, 0);
+    expect_send(1, 1, 2);
+    expect_send(1, 2, 3);
+    expect_send(1, 3, 4);
+    expect_send(1, 5, 5);
+    expect_nothing();
+}
+
+static void test_peer_is_used_again_only_after_a_fresh_status(void **state)
+{
+    (void)state;
+    up(0, 1, 3);
+    dispatch_peer_down(d, now_us, 0);
+    submit(1);
+    status(0, 1, 0, 3); /* came late, from before */
+    expect_nothing();
+    assert_false(dispatch_has_worker(d));
+    dispatch_peer_up(d, now_us, 0);
+    expect_nothing();
+    status(0, 1, 0, 3);
+    expect_send(0, 1, 1);
+}
+
+static void test_silent_peer_loses_its_jobs_after_a_second(void **state)
+{
+    (void)state;
+    up(0, 1, 3);
+    submit(1);
+    expect_send(0, 1, 1);
+    up(1, 2, 3);
+    int64_t heard_us = now_us;
+    tick_until(heard_us + 900 * MS);
+    struct wire_status m = status_of(1, 2, 0, 3);
+    dispatch_status(d, now_us, &m);
+    tick_until(heard_us + 1000 * MS - 1);
+    expect_nothing();
+    tick_at(heard_us + 1000 * MS);
+    expect_send(1, 1, 1);
+    /* Its late result answers all the same, and the copy is cancelled. */
+    assert_int_equal(result(0, 1, 1, 1, OUTCOME_OK, 3), DISPATCH_ANSWER);
+    expect_cancel(1, 1, 1);
+    expect_nothing();
+}
+
+static void test_after_a_pause_of_our_own_silence_counts_anew(void **state)
+{
+    (void)state;
+    up(0, 1, 3);
+    submit(1);
+    expect_send(0, 1, 1);
+    tick_until(now_us + 200 * MS);
+    int64_t back_us = now_us + 3000 * MS;
+    tick_at(back_us);
+    expect_nothing();
+    dispatch_stats(d, &stats);
+    assert_int_equal(stats.sent, 1);
+    tick_until(back_us + 1000 * MS);
+    dispatch_stats(d, &stats);
+    assert_int_equal(stats.sent, 0);
+    assert_int_equal(stats.queued, 1);
+}
+
+static void test_new_boot_resets_the_link(void **state)
+{
+    (void)state;
+    up(0, 1, 3);
+    submit(1);
+    submit(2);
+    expect_send(0, 1, 1);
+    expect_send(0, 2, 2);
+    status(0, 9, 0, 3);
+    expect_send(0, 1, 1);
+    expect_send(0, 2, 2);
+    expect_nothing();
+}
+
+static void test_replaced_boot_answers_nothing_and_never_comes_back(void **state)
+{
+    (void)state;
+    up(0, 1, 3);
+    submit(1);
+    expect_send(0, 1, 1);
+    status(0, 2, 0, 3);
+    expect_send(0, 1, 1);
+    assert_int_equal(result(0, 1, 1, 1, OUTCOME_OK, 9), DISPATCH_DROP);
+    status(0, 1, 0, 9);
+    for (uint8_t worker = 3; worker < 18; worker++) { /* fifteen more boots; the first is remembered still */
+        status(0, worker, 0, 0);
+        status(0, 1, 0, 9);
+    }
+    dispatch_stats(d, &stats);
+    assert_int_equal(stats.stale_messages, 17);
+}
+
+static void test_messages_for_another_boot_or_link_are_dropped(void **state)
+{
+    (void)state;
+    up(0, 1, 3);
+    struct wire_status m = status_of(0, 1, 0, 9);
+    m.api_boot = boot(201);
+    dispatch_status(d, now_us, &m);
+    m = status_of(PEERS, 1, 0, 9);
+    dispatch_status(d, now_us, &m);
+    m = status_of(UINT32_MAX, 1, 0, 9);
+    dispatch_status(d, now_us, &m);
+    assert_int_equal(result(PEERS, 1, 1, 1, OUTCOME_OK, 9), DISPATCH_DROP);
+    dispatch_stats(d, &stats);
+    assert_int_equal(stats.stale_messages, 4);
+}
+
+static void test_result_of_a_number_the_job_never_had_is_dropped(void **state)
+{
+    (void)state;
+    up(0, 1, 3);
+    up(1, 2, 0);
+    submit(1);
+    submit(2);
+    expect_send(0, 1, 1);
+    expect_send(0, 2, 2);
+    assert_int_equal(result(1, 2, 1, 1, OUTCOME_OK, 0), DISPATCH_DROP);
+    assert_int_equal(result(0, 1, 1, 2, OUTCOME_OK, 3), DISPATCH_DROP);
+}
+
+static void test_not_started_counts_no_attempt(void **state)
+{
+    (void)state;
+    up(0, 1, 100);
+    submit(1);
+    for (uint64_t i = 1; i <= 10; i++) {
+        expect_send(0, 1, i);
+        assert_int_equal(result(0, 1, 1, i, OUTCOME_NOT_STARTED, 100), DISPATCH_DROP);
+        expect_nothing(); /* not in a loop */
+        tick_until(now_us + 5 * MS);
+    }
+    expect_send(0, 1, 11);
+    dispatch_stats(d, &stats);
+    assert_int_equal(stats.requeued, 0);
+    /* So it may still be lost once. */
+    assert_int_equal(result(0, 1, 1, 11, OUTCOME_LOST, 100), DISPATCH_DROP);
+    expect_send(0, 1, 12);
+}
+
+/* The next boot refuses a job that was meant for the one before: by its number alone that could be a job of its own. */
+static void test_refusal_by_the_next_boot_gives_the_attempt_back(void **state)
+{
+    (void)state;
+    struct wire_result m = {.sequence = 1, .job = 1, .outcome = OUTCOME_NOT_STARTED};
+    up(0, 1, 3);
+    submit(1);
+    expect_send(0, 1, 1);
+    status(0, 2, 0, 3);
+    expect_send(0, 1, 1);
+    m.status = status_of(0, 2, 0, 3); /* it has not seen its own number 1 */
+    assert_int_equal(dispatch_result(d, now_us, &m), DISPATCH_DROP);
+    expect_nothing();
+    dispatch_stats(d, &stats);
+    assert_int_equal(stats.sent, 1);
+    /* So that one more fault is allowed. */
+    status(0, 3, 0, 3);
+    expect_send(0, 1, 1);
+}
+
+static void test_refusal_that_is_first_of_a_new_boot_counts_no_attempt(void **state)
+{
+    (void)state;
+    struct wire_result m = {.sequence = 1, .job = 1, .outcome = OUTCOME_NOT_STARTED};
+    up(0, 1, 3);
+    submit(1);
+    expect_send(0, 1, 1);
+    m.status = status_of(0, 2, 0, 3);
+    dispatch_result(d, now_us, &m);
+    dispatch_stats(d, &stats);
+    assert_int_equal(stats.requeued, 0);
+    tick_until(now_us + 5 * MS);
+    expect_send(0, 1, 1);
+}
+
+static void test_second_fault_of_workers_fails_the_job(void **state)
+{
+    (void)state;
+    up(0, 1, 3);
+    submit(1);
+    expect_send(0, 1, 1);
+    assert_int_equal(result(0, 1, 1, 1, OUTCOME_LOST, 3), DISPATCH_DROP);
+    expect_send(0, 1, 2);
+    assert_int_equal(result(0, 1, 1, 2, OUTCOME_LOST, 4), DISPATCH_DROP);
+    expect_fail(1, DISPATCH_RETRIES);
+    expect_nothing();
+    assert_int_equal(submit(1), ERR_OK); /* it is forgotten */
+}
+
+static void test_image_that_ends_two_converters_is_poison(void **state)
+{
+    (void)state;
+    static const enum outcome outcomes[] = {OUTCOME_CRASHED, OUTCOME_DEADLINE};
+    up(0, 1, 90);
+    for (uint64_t i = 0; i < 4; i++) {
+        submit(1 + i);
+        expect_send(0, 1 + i, 1 + 2 * i);
+        assert_int_equal(result(0, 1, 1 + i, 1 + 2 * i, outcomes[i & 1], 90), DISPATCH_DROP);
+        expect_send(0, 1 + i, 2 + 2 * i);
+        assert_int_equal(result(0, 1, 1 + i, 2 + 2 * i, outcomes[i >> 1], 90), DISPATCH_DROP);
+        expect_fail(1 + i, DISPATCH_POISON);
+    }
+    expect_nothing();
+}
+
+static void test_one_crash_and_one_lost_worker_is_not_poison(void **state)
+{
+    (void)state;
+    up(0, 1, 90);
+    submit(1);
+    expect_send(0, 1, 1);
+    result(0, 1, 1, 1, OUTCOME_CRASHED, 90);
+    expect_send(0, 1, 2);
+    result(0, 1, 1, 2, OUTCOME_LOST, 90);
+    expect_fail(1, DISPATCH_RETRIES);
+}
+
+static void test_crash_in_the_attempt_given_up_counts(void **state)
+{
+    (void)state;
+    up(0, 1, 9);
+    submit(1);
+    expect_send(0, 1, 1);
+    up(1, 2, 9);
+    dispatch_peer_down(d, now_us, 0);
+    expect_send(1, 1, 1);
+    assert_int_equal(result(0, 1, 1, 1, OUTCOME_CRASHED, 9), DISPATCH_DROP);
+    expect_nothing();
+    assert_int_equal(result(1, 2, 1, 1, OUTCOME_CRASHED, 9), DISPATCH_DROP);
+    expect_fail(1, DISPATCH_POISON);
+}
+
+static void test_converter_killed_at_the_deadline_answers(void **state)
+{
+    (void)state;
+    up(0, 1, 9);
+    submit(1);
+    expect_send(0, 1, 1);
+    now_us += 9990 * MS;
+    assert_int_equal(result(0, 1, 1, 1, OUTCOME_DEADLINE, 9), DISPATCH_ANSWER);
+}
+
+static void test_deadline_fails_a_job_wherever_it_is(void **state)
+{
+    (void)state;
+    up(0, 1, 1);
+    submit(1);
+    submit(2);
+    expect_send(0, 1, 1);
+    int64_t deadline_us = now_us + 10 * 1000 * MS;
+    assert_in_range(dispatch_next_us(d), now_us, deadline_us);
+    for (; now_us < deadline_us - 500 * MS; now_us += 250 * MS) {
+        struct wire_status m = status_of(0, 1, 1, 1);
+        m.held_count = 1, m.held[0] = 1;
+        dispatch_status(d, now_us, &m);
+        tick_at(now_us);
+        expect_nothing();
+    }
+    tick_until(deadline_us - 1);
+    expect_nothing();
+    tick_at(deadline_us);
+    expect_fail(1, DISPATCH_DEADLINE);
+    expect_fail(2, DISPATCH_DEADLINE);
+    expect_cancel(0, 1, 1);
+    expect_nothing();
+    assert_int_equal(result(0, 1, 1, 1, OUTCOME_OK, 2), DISPATCH_DROP);
+}
+
+static void test_job_without_a_millisecond_left_is_not_begun(void **state)
+{
+    (void)state;
+    struct dispatch_job job = {.id = 1, .customer = 1, .cost_us = 1, .deadline_us = now_us + 999};
+    up(0, 1, 9);
+    assert_int_equal(dispatch_submit(d, now_us, &job), ERR_OK);
+    expect_fail(1, DISPATCH_DEADLINE);
+    submit(2);
+    expect_send(0, 2, 1); /* no number was used */
+}
+
+static void test_client_that_left_frees_its_job(void **state)
+{
+    (void)state;
+    up(0, 1, 1);
+    submit(1);
+    submit(2);
+    expect_send(0, 1, 1);
+    dispatch_cancel(d, now_us, 1);
+    dispatch_cancel(d, now_us, 2);
+    dispatch_cancel(d, now_us, 3);
+    expect_cancel(0, 1, 1);
+    expect_nothing();
+    dispatch_stats(d, &stats);
+    assert_int_equal(stats.queued + stats.sent, 0);
+    assert_int_equal(result(0, 1, 1, 1, OUTCOME_OK, 2), DISPATCH_DROP);
+    /* One whose failure was not told yet. */
+    submit(4);
+    tick_at(now_us + 10 * 1000 * MS);
+    dispatch_cancel(d, now_us, 4);
+    expect_nothing();
+}
+
+static void test_refused_send_takes_the_number_back(void **state)
+{
+    (void)state;
+    up(0, 1, 2);
+    submit(1);
+    expect_send(0, 1, 1);
+    dispatch_send_refused(d, now_us, 0, 1);
+    expect_nothing();
+    dispatch_peer_ready(d, now_us, 0);
+    expect_send(0, 1, 1);
+    dispatch_send_refused(d, now_us, 0, 1);
+    status(0, 1, 0, 2);
+    expect_send(0, 1, 1);
+    dispatch_send_refused(d, now_us, 0, 1);
+    tick_until(now_us + 5 * MS);
+    expect_send(0, 1, 1);
+    dispatch_stats(d, &stats);
+    assert_int_equal(stats.requeued, 0);
+}
+
+/* The worker was told that number 1 is out: it would drop a job that came under it. */
+static void test_number_told_in_hello_is_not_used_again(void **state)
+{
+    (void)state;
+    struct dispatch_action action;
+    up(0, 1, 2);
+    submit(1);
+    expect_send(0, 1, 1);
+    tick_at(now_us + 250 * MS);
+    assert_true(dispatch_next(d, &action));
+    assert_int_equal(action.type, DISPATCH_HELLO);
+    assert_int_equal(action.sequence, 1);
+    dispatch_send_refused(d, now_us, 0, 1);
+    dispatch_peer_ready(d, now_us, 0);
+    expect_send(0, 1, 2);
+}
+
+static void test_hello_when_up_each_quarter_second_and_when_jobs_wait(void **state)
+{
+    (void)state;
+    struct dispatch_action action;
+    dispatch_peer_up(d, now_us, 1);
+    assert_true(dispatch_next(d, &action));
+    assert_int_equal(action.type, DISPATCH_HELLO);
+    assert_int_equal(action.peer, 1);
+    assert_true(id_is_zero(&action.worker_boot));
+    assert_false(dispatch_next(d, &action));
+    status(1, 2, 0, 1);
+    assert_int_equal(dispatch_next_us(d), now_us + 250 * MS);
+    tick_at(now_us + 250 * MS);
+    assert_true(dispatch_next(d, &action));
+    assert_int_equal(action.queued, 0);
+    struct id expected = boot(2);
+    assert_true(id_equal(&action.worker_boot, &expected));
+    submit(1);
+    submit(2);
+    expect_send(1, 1, 1);
+    assert_true(dispatch_next(d, &action)); /* job 2 waits */
+    assert_int_equal(action.type, DISPATCH_HELLO);
+    assert_int_equal(action.sequence, 1);
+    assert_int_equal(action.queued, 1);
+    submit(3); /* known already */
+    assert_false(dispatch_next(d, &action));
+}
+
+static void test_retries_have_a_budget_that_holds_one_worker(void **state)
+{
+    (void)state;
+    /* Sixteen at first; jobs earn a tenth each: 40 jobs earn four. Time is still. */
+    dispatch_free(d);
+    struct dispatch_config config = config_make();
+    start(&config);
+    up(0, 1, 40);
+    unsigned sent = 0, failed = 0;
+    struct dispatch_action action;
+    tick_at(now_us);
+    for (uint64_t i = 1; i <= 40; i++)
+        submit(i);
+    while (next(&action))
+        sent++;
+    assert_int_equal(sent, 40);
+    result(0, 1, 1, 1, OUTCOME_LOST, 0); /* starts the clock of the budget */
+    dispatch_peer_down(d, now_us, 0);
+    while (next(&action))
+        failed += action.type == DISPATCH_FAIL;
+    dispatch_stats(d, &stats);
+    assert_int_equal(stats.retries_denied, failed);
+    assert_in_range(stats.requeued, 16, 36);
+    assert_int_equal(failed, 40 - stats.requeued);
+    assert_true(failed > 0);
+}
+
+static void test_bounds_of_submit(void **state)
+{
+    (void)state;
+    struct dispatch_job job = {.id = 0, .customer = 1, .cost_us = 1, .deadline_us = now_us + 1000 * MS};
+    assert_int_equal(dispatch_submit(d, now_us, &job), ERR_INVALID);
+    job.id = 1, job.cost_us = 0;
+    assert_int_equal(dispatch_submit(d, now_us, &job), ERR_INVALID);
+    for (uint64_t i = 1; i <= 40; i++)
+        assert_int_equal(submit(i), ERR_OK);
+    assert_int_equal(submit(40), ERR_EXISTS);
+    assert_int_equal(submit(41), ERR_RANGE);
+    job.customer = 2, job.cost_us = 1;
+    for (job.id = 50; job.id < 60; job.id++)
+        assert_int_equal(dispatch_submit(d, now_us, &job), ERR_OK);
+    assert_int_equal(dispatch_submit(d, now_us, &job), ERR_FULL);
+    dispatch_stats(d, &stats);
+    assert_int_equal(stats.queued, 50);
+    /* With room in the queue, but all jobs taken. */
+    up(0, 1, 500);
+    struct dispatch_action action;
+    for (unsigned n = 0; n < 100; n++) {
+        while (next(&action))
+            ;
+        job.id++;
+        assert_int_equal(dispatch_submit(d, now_us, &job), n < 50 ? ERR_OK : ERR_FULL);
+    }
+}
+
+static void test_senseless_configurations_are_refused(void **state)
+{
+    (void)state;
+    struct dispatch *other;
+    struct dispatch_config bad = config_make();
+    bad.boot = (struct id){{0}};
+    assert_int_equal(dispatch_new(&bad, &other), ERR_RANGE);
+    bad = config_make(), bad.max_queued = 101;
+    assert_int_equal(dispatch_new(&bad, &other), ERR_RANGE);
+    bad = config_make(), bad.max_jobs = bad.max_queued = 0;
+    assert_int_equal(dispatch_new(&bad, &other), ERR_RANGE);
+    bad = config_make(), bad.max_queued = 0;
+    assert_int_equal(dispatch_new(&bad, &other), ERR_RANGE);
+    size_t peer;
+    for (size_t i = PEERS; i < DISPATCH_PEERS_MAX; i++)
+        assert_int_equal(dispatch_peer_add(d, &peer), ERR_OK);
+    assert_int_equal(dispatch_peer_add(d, &peer), ERR_FULL);
+}
+
+static void test_deadlines_come_in_order_from_any_order(void **state)
+{
+    (void)state;
+    static const int64_t patience_ms[] = {500, 30, 700, 10, 900, 30, 250, 10, 600};
+    struct dispatch_action action;
+    int64_t last_us = 0;
+    for (uint64_t i = 0; i < 9; i++) {
+        struct dispatch_job job = {
+            .id = 1 + i, .customer = i, .cost_us = 1, .deadline_us = now_us + patience_ms[i] * MS};
+        assert_int_equal(dispatch_submit(d, now_us, &job), ERR_OK);
+    }
+    dispatch_cancel(d, now_us, 7);
+    int64_t start_us = now_us;
+    for (unsigned failed = 0; failed < 8;) {
+        tick_at(dispatch_next_us(d));
+        assert_true(now_us > last_us);
+        last_us = now_us;
+        while (next(&action)) {
+            assert_int_equal(action.type, DISPATCH_FAIL);
+            assert_int_equal(start_us + patience_ms[action.job - 1] * MS, now_us);
+            failed++;
+        }
+    }
+    assert_int_equal(dispatch_next_us(d), INT64_MAX);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_job_goes_out_and_its_result_answers),
+        TEST(test_errors_of_the_image_answer_too),
+        TEST(test_nothing_is_sent_beyond_the_limit),
+        TEST(test_lowered_limit_is_kept),
+        TEST(test_older_status_is_ignored),
+        TEST(test_draining_worker_gets_nothing),
+        TEST(test_least_loaded_worker_is_chosen_and_equals_take_turns),
+        TEST(test_slots_weigh_the_load),
+        TEST(test_lost_job_is_found_by_status_and_goes_first),
+        TEST(test_malformed_held_list_is_ignored),
+        TEST(test_jobs_of_a_peer_that_went_go_elsewhere_in_their_order),
+        TEST(test_peer_is_used_again_only_after_a_fresh_status),
+        TEST(test_silent_peer_loses_its_jobs_after_a_second),
+        TEST(test_after_a_pause_of_our_own_silence_counts_anew),
+        TEST(test_new_boot_resets_the_link),
+        TEST(test_replaced_boot_answers_nothing_and_never_comes_back),
+        TEST(test_messages_for_another_boot_or_link_are_dropped),
+        TEST(test_result_of_a_number_the_job_never_had_is_dropped),
+        TEST(test_not_started_counts_no_attempt),
+        TEST(test_refusal_by_the_next_boot_gives_the_attempt_back),
+        TEST(test_refusal_that_is_first_of_a_new_boot_counts_no_attempt),
+        TEST(test_second_fault_of_workers_fails_the_job),
+        TEST(test_image_that_ends_two_converters_is_poison),
+        TEST(test_one_crash_and_one_lost_worker_is_not_poison),
+        TEST(test_crash_in_the_attempt_given_up_counts),
+        TEST(test_converter_killed_at_the_deadline_answers),
+        TEST(test_deadline_fails_a_job_wherever_it_is),
+        TEST(test_job_without_a_millisecond_left_is_not_begun),
+        TEST(test_client_that_left_frees_its_job),
+        TEST(test_refused_send_takes_the_number_back),
+        TEST(test_number_told_in_hello_is_not_used_again),
+        TEST(test_hello_when_up_each_quarter_second_and_when_jobs_wait),
+        TEST(test_retries_have_a_budget_that_holds_one_worker),
+        TEST(test_bounds_of_submit),
+        TEST(test_senseless_configurations_are_refused),
+        TEST(test_deadlines_come_in_order_from_any_order),
+    };
+    return cmocka_run_group_tests_name("dispatch", tests, NULL, NULL);
+}
