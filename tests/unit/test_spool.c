@@ -1,0 +1,628 @@
+/* SPDX-License-Identifier: MIT */
+/* The spool against a meter that the test plays: order, sending again, gaps, bounds, and what a crash leaves. */
+#include "cavage/bus.h"
+#include "cavage/clock.h"
+#include "cavage/digest.h"
+#include "cavage/err.h"
+#include "cavage/frame.h"
+#include "cavage/log.h"
+#include "cavage/spool.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { WAIT_MS = 10000, MESSAGE_BYTES = 8 << 20, RECORDS_MAX = 64 };
+
+static const int64_t hour_us = INT64_C(3600000000);
+static char dir[64], spool_dir[80], meter_address[96], ack_address[96];
+static struct spool_config config;
+static struct bus_pull *pull;
+static struct bus_push *push;
+static struct spool *spool;
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st;
+    (void)type;
+    (void)ftw;
+    return remove(path);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    log_set_level((enum log_level) - 1);
+    snprintf(dir, sizeof dir, "%s", "/tmp/cavage-spool-XXXXXX");
+    if (!mkdtemp(dir))
+        return -1;
+    snprintf(spool_dir, sizeof spool_dir, "%s/spool", dir);
+    snprintf(meter_address, sizeof meter_address, "ipc://%s/meter", dir);
+    snprintf(ack_address, sizeof ack_address, "ipc://%s/ack", dir);
+    config = (struct spool_config){.dir = spool_dir,
+                                   .meter_address = meter_address,
+                                   .ack_address = ack_address,
+                                   .max_bytes = 1 << 20,
+                                   .batch_bytes = 4096,
+                                   .batch_ms = 5};
+    pull = NULL;
+    push = NULL;
+    spool = NULL;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    spool_close(spool);
+    bus_pull_close(pull);
+    bus_push_close(push);
+    return nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static void meter_up(void)
+{
+    assert_int_equal(bus_pull_open(meter_address, MESSAGE_BYTES, &pull), ERR_OK);
+    assert_int_equal(bus_push_open(ack_address, &push), ERR_OK);
+}
+
+static void open_spool(void)
+{
+    assert_int_equal(spool_open(&config, &spool), ERR_OK);
+}
+
+static void reopen_spool(void)
+{
+    spool_close(spool);
+    spool = NULL;
+    open_spool();
+}
+
+static struct spool_ref append_at(int number, int64_t hour)
+{
+    struct spool_ref ref;
+    struct usage_record r = {.time_us = hour * hour_us, .status = 200, .count = 1};
+    snprintf(r.request_id, sizeof r.request_id, "request-%d", number);
+    snprintf(r.customer, sizeof r.customer, "%s", "ann");
+    assert_int_equal(spool_append(spool, &r, &ref), ERR_OK);
+    return ref;
+}
+
+static struct spool_ref append(int number)
+{
+    return append_at(number, 490000);
+}
+
+static void append_confirmed(int number)
+{
+    spool_resolve(spool, append(number), true);
+}
+
+struct batch {
+    struct wire_usage m;
+    int numbers[RECORDS_MAX];
+    bool confirmed[RECORDS_MAX];
+    size_t count;
+};
+
+static bool receive(struct batch *batch, int timeout_ms)
+{
+    uint8_t *data, digest[DIGEST_BYTES];
+    size_t len, pos = 0, record_len;
+    const uint8_t *packed;
+    struct frame frame;
+    struct usage_record record;
+
+    while (bus_recv(pull, &data, &len) != ERR_OK) {
+        struct pollfd fd = {.fd = bus_pull_fd(pull), .events = POLLIN};
+        if (poll(&fd, 1, timeout_ms) == 0)
+            return false;
+    }
+    assert_int_equal(frame_parse(data, len, MESSAGE_BYTES, &frame), ERR_OK);
+    assert_int_equal(wire_unpack_usage(&frame, &batch->m), ERR_OK);
+    digest_of(frame.body, frame.body_len, digest);
+    assert_memory_equal(digest, batch->m.digest, sizeof digest);
+    for (batch->count = 0; usage_next(frame.body, frame.body_len, &pos, &packed, &record_len) == ERR_OK;) {
+        assert_true(batch->count < RECORDS_MAX);
+        assert_int_equal(usage_unpack(packed, record_len, &record), ERR_OK);
+        assert_int_equal(usage_hour(record.time_us), batch->m.hour);
+        batch->confirmed[batch->count] = record.confirmed;
+        batch->numbers[batch->count++] = (int)strtol(record.request_id + strlen("request-"), NULL, 10);
+    }
+    assert_int_equal(pos, frame.body_len);
+    assert_int_equal(batch->count, batch->m.records);
+    bus_free(data);
+    return true;
+}
+
+static void must_receive(struct batch *batch)
+{
+    if (!receive(batch, WAIT_MS))
+        fail_msg("no batch came");
+}
+
+static void answer(const struct batch *batch, uint64_t sequence, bool expected)
+{
+    uint8_t *data;
+    size_t len;
+    struct wire_ack ack = {
+        .producer = batch->m.producer, .epoch = batch->m.epoch, .sequence = sequence, .expected = expected};
+    assert_int_equal(wire_pack_ack(&ack, bus_alloc, &data, &len), ERR_OK);
+    int64_t end_us = clock_monotonic_us() + WAIT_MS * 1000;
+    while (bus_send(push, data) != ERR_OK) {
+        assert_true(clock_monotonic_us() < end_us);
+        poll(NULL, 0, 1);
+    }
+}
+
+static void take(struct batch *batch)
+{
+    must_receive(batch);
+    answer(batch, batch->m.sequence, false);
+}
+
+static size_t segment_files(char name[256])
+{
+    size_t count = 0;
+    struct dirent **names;
+    int n = scandir(spool_dir, &names, NULL, alphasort);
+    assert_true(n >= 0);
+    for (int i = 0; i < n; i++) {
+        size_t len = strlen(names[i]->d_name);
+        if (len > 4 && strcmp(names[i]->d_name + len - 4, ".seg") == 0) {
+            count++;
+            snprintf(name, 256, "%s", names[i]->d_name);
+        }
+        free(names[i]);
+    }
+    free(names);
+    return count;
+}
+
+static void test_batch_is_sent_and_removed_when_acknowledged(void **state)
+{
+    (void)state;
+    struct batch batch;
+    char name[256];
+    struct spool_stats stats;
+    meter_up();
+    open_spool();
+    append_confirmed(1);
+    spool_resolve(spool, append(2), false);
+    take(&batch);
+    assert_int_equal(batch.count, 2);
+    assert_int_equal(batch.m.sequence, 1);
+    assert_int_equal(batch.m.epoch, 1);
+    assert_int_equal(batch.m.hour, 490000);
+    assert_string_equal(batch.m.ack_address, ack_address);
+    assert_true(batch.confirmed[0]);
+    assert_false(batch.confirmed[1]);
+    assert_int_equal(spool_flush(spool, WAIT_MS), ERR_OK);
+    assert_int_equal(segment_files(name), 0);
+    spool_stats(spool, &stats);
+    assert_int_equal(stats.records, 2);
+    assert_int_equal(stats.bytes, 0);
+    assert_int_equal(stats.unacked_batches, 0);
+    assert_int_equal(stats.oldest_unacked_us, 0);
+}
+
+static void test_second_user_is_refused(void **state)
+{
+    (void)state;
+    struct spool *other;
+    open_spool();
+    assert_int_equal(spool_open(&config, &other), ERR_EXISTS);
+}
+
+static void test_batch_waits_until_all_records_are_resolved(void **state)
+{
+    (void)state;
+    struct batch batch;
+    config.batch_ms = 1;
+    meter_up();
+    open_spool();
+    struct spool_ref first = append(1);
+    assert_false(receive(&batch, 50));
+    append_confirmed(2); /* in a later batch by now, or in the same: neither may go before the first is resolved */
+    assert_false(receive(&batch, 50));
+    spool_resolve(spool, first, true);
+    take(&batch);
+    assert_int_equal(batch.numbers[0], 1);
+    assert_true(batch.confirmed[0]);
+}
+
+static void test_closed_batch_waits_for_each_of_its_records(void **state)
+{
+    (void)state;
+    struct batch batch;
+    config.batch_ms = 60000;
+    config.batch_bytes = 100; /* two records */
+    meter_up();
+    open_spool();
+    struct spool_ref one = append(1), two = append(2);
+    assert_int_equal(one.segment, two.segment);
+    assert_int_equal(append(3).segment, 2);
+    spool_resolve(spool, two, true);
+    assert_false(receive(&batch, 50));
+    spool_resolve(spool, one, true);
+    take(&batch);
+    assert_int_equal(batch.count, 2);
+}
+
+static void test_acknowledgement_frees_nothing_beyond_it(void **state)
+{
+    (void)state;
+    struct batch batch;
+    config.batch_bytes = 1;
+    meter_up();
+    open_spool();
+    append_confirmed(1);
+    append_confirmed(2);
+    must_receive(&batch);
+    must_receive(&batch);
+    answer(&batch, 1, false);
+    must_receive(&batch);
+    assert_int_equal(batch.m.sequence, 2);
+    answer(&batch, 2, false);
+    assert_int_equal(spool_flush(spool, WAIT_MS), ERR_OK);
+}
+
+static void test_unanswered_batch_is_sent_again_the_same(void **state)
+{
+    (void)state;
+    struct batch one, two;
+    meter_up();
+    open_spool();
+    append_confirmed(1);
+    must_receive(&one);
+    must_receive(&two);
+    assert_memory_equal(one.m.digest, two.m.digest, sizeof one.m.digest);
+    assert_int_equal(one.m.sequence, two.m.sequence);
+    answer(&two, 1, false);
+    assert_int_equal(spool_flush(spool, WAIT_MS), ERR_OK);
+}
+
+static void test_new_meter_gets_what_the_old_one_did_not_answer(void **state)
+{
+    (void)state;
+    struct batch batch;
+    meter_up();
+    open_spool();
+    append_confirmed(1);
+    must_receive(&batch);
+    bus_pull_close(pull);
+    bus_push_close(push);
+    meter_up();
+    take(&batch);
+    assert_int_equal(batch.m.sequence, 1);
+    assert_int_equal(spool_flush(spool, WAIT_MS), ERR_OK);
+}
+
+static void test_records_of_two_hours_are_never_in_one_batch(void **state)
+{
+    (void)state;
+    struct batch batch;
+    config.batch_ms = 60000;
+    meter_up();
+    open_spool();
+    static const int64_t hours[] = {10, 10, 11, 10, 11, 11};
+    static const size_t counts[] = {2, 1, 1, 2};
+    for (int i = 0; i < 6; i++)
+        spool_resolve(spool, append_at(i, hours[i]), true);
+    for (uint64_t n = 0; n < 4; n++) {
+        if (n == 3) /* the last is open still: a flush closes it */
+            assert_int_equal(spool_flush(spool, 0), ERR_TIMEOUT);
+        take(&batch);
+        assert_int_equal(batch.m.sequence, n + 1);
+        assert_int_equal(batch.count, counts[n]);
+    }
+}
+
+static void test_batch_is_closed_by_size(void **state)
+{
+    (void)state;
+    struct batch batch;
+    int next = 0;
+    config.batch_ms = 60000;
+    config.batch_bytes = 512;
+    meter_up();
+    open_spool();
+    for (int i = 0; i < 40; i++)
+        append_confirmed(i);
+    assert_int_equal(spool_flush(spool, 0), ERR_TIMEOUT);
+    for (uint64_t sequence = 1; next < 40; sequence++) {
+        take(&batch);
+        assert_int_equal(batch.m.sequence, sequence);
+        assert_true(batch.count < 10);
+        for (size_t i = 0; i < batch.count; i++)
+            assert_int_equal(batch.numbers[i], next++);
+    }
+}
+
+static void test_meter_that_missed_one_gets_it(void **state)
+{
+    (void)state;
+    struct batch batch;
+    config.batch_bytes = 1;
+    meter_up();
+    open_spool();
+    for (int i = 1; i <= 3; i++)
+        append_confirmed(i);
+    for (uint64_t n = 1; n <= 3; n++) {
+        must_receive(&batch);
+        assert_int_equal(batch.m.sequence, n);
+    }
+    /* As if the first two had been lost on their way. */
+    answer(&batch, 1, true);
+    for (uint64_t n = 1; n <= 3; n++) {
+        take(&batch);
+        assert_int_equal(batch.m.sequence, n);
+        assert_false(batch.m.gap);
+    }
+    assert_int_equal(spool_flush(spool, WAIT_MS), ERR_OK);
+}
+
+static void test_never_more_than_a_window_in_flight(void **state)
+{
+    (void)state;
+    struct batch batch;
+    config.batch_bytes = 1;
+    meter_up();
+    open_spool();
+    for (int i = 1; i <= 10; i++)
+        append_confirmed(i);
+    for (int i = 1; i <= 4; i++)
+        must_receive(&batch);
+    assert_false(receive(&batch, 50));
+    answer(&batch, 2, false);
+    must_receive(&batch);
+    assert_int_equal(batch.m.sequence, 5);
+    must_receive(&batch);
+    assert_int_equal(batch.m.sequence, 6);
+}
+
+static void test_what_is_left_is_sent_by_the_next_first(void **state)
+{
+    (void)state;
+    struct batch batch;
+    config.batch_bytes = 1;
+    open_spool();
+    append_confirmed(1);
+    append(2); /* never resolved: the process ends */
+    append_confirmed(3);
+    reopen_spool();
+    append_confirmed(4);
+    meter_up();
+    for (uint64_t n = 1; n <= 3; n++) {
+        take(&batch);
+        assert_int_equal(batch.m.epoch, 1);
+        assert_int_equal(batch.m.sequence, n);
+        assert_int_equal(batch.numbers[0], n);
+        assert_int_equal(batch.confirmed[0], n != 2);
+    }
+    take(&batch);
+    assert_int_equal(batch.m.epoch, 2);
+    assert_int_equal(batch.m.sequence, 1);
+    assert_int_equal(batch.m.previous_epoch, 1);
+    assert_int_equal(batch.m.previous_sequence, 3);
+    assert_int_equal(batch.numbers[0], 4);
+}
+
+static void test_end_of_an_epoch_is_remembered_after_it_is_sent(void **state)
+{
+    (void)state;
+    struct batch batch;
+    meter_up();
+    open_spool();
+    append_confirmed(1);
+    take(&batch);
+    assert_int_equal(spool_flush(spool, WAIT_MS), ERR_OK);
+    reopen_spool(); /* an epoch without records */
+    reopen_spool();
+    append_confirmed(2);
+    take(&batch);
+    assert_int_equal(batch.m.epoch, 3);
+    assert_int_equal(batch.m.previous_epoch, 1);
+    assert_int_equal(batch.m.previous_sequence, 1);
+}
+
+static void test_lost_segment_is_declared_a_gap(void **state)
+{
+    (void)state;
+    struct batch batch;
+    char path[512];
+    struct spool_stats stats;
+    config.batch_bytes = 1;
+    open_spool();
+    for (int i = 1; i <= 3; i++)
+        append_confirmed(i);
+    spool_close(spool);
+    snprintf(path, sizeof path, "%s/00000000000000000001-00000000000000000002.seg", spool_dir);
+    assert_int_equal(unlink(path), 0);
+    spool = NULL;
+    open_spool();
+    meter_up();
+    take(&batch);
+    assert_int_equal(batch.m.sequence, 1);
+    must_receive(&batch);
+    assert_int_equal(batch.m.sequence, 3);
+    assert_false(batch.m.gap);
+    answer(&batch, 2, true);
+    take(&batch);
+    assert_int_equal(batch.m.sequence, 3);
+    assert_true(batch.m.gap);
+    spool_stats(spool, &stats);
+    assert_int_equal(stats.gaps, 1);
+    assert_int_equal(spool_flush(spool, WAIT_MS), ERR_OK);
+}
+
+static void test_torn_record_was_never_one(void **state)
+{
+    (void)state;
+    struct batch batch;
+    char name[256], path[512];
+    struct stat st;
+    config.batch_ms = 60000;
+    open_spool();
+    append(1);
+    append(2);
+    spool_close(spool);
+    assert_int_equal(segment_files(name), 1);
+    snprintf(path, sizeof path, "%s/%s", spool_dir, name);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(truncate(path, st.st_size - 1), 0);
+    spool = NULL;
+    open_spool();
+    meter_up();
+    take(&batch);
+    assert_int_equal(batch.count, 1);
+    assert_int_equal(batch.numbers[0], 1);
+    assert_int_equal(spool_flush(spool, WAIT_MS), ERR_OK);
+}
+
+static void test_segment_that_was_never_a_batch_is_removed(void **state)
+{
+    (void)state;
+    struct batch batch;
+    char name[256], path[512];
+    meter_up();
+    open_spool();
+    append_confirmed(1);
+    take(&batch);
+    assert_int_equal(spool_flush(spool, WAIT_MS), ERR_OK);
+    spool_close(spool);
+    /* Killed between making the file and its first record. */
+    snprintf(path, sizeof path, "%s/00000000000000000001-00000000000000000002.seg", spool_dir);
+    close(open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    spool = NULL;
+    open_spool();
+    assert_int_equal(segment_files(name), 0);
+    append_confirmed(2);
+    take(&batch);
+    assert_int_equal(batch.m.previous_sequence, 1);
+}
+
+static void test_full_spool_refuses(void **state)
+{
+    (void)state;
+    struct spool_ref ref;
+    struct usage_record r = {.time_us = hour_us};
+    int err, appended = 0;
+    bool room_went_first = false;
+    snprintf(r.request_id, sizeof r.request_id, "%s", "request-1");
+    memset(r.request, 'x', sizeof r.request - 1);
+    config.max_bytes = 128 << 10;
+    config.batch_bytes = 16 << 10;
+    open_spool();
+    while ((err = spool_append(spool, &r, &ref)) == ERR_OK) {
+        spool_resolve(spool, ref, true);
+        room_went_first = !spool_has_room(spool);
+        appended++;
+    }
+    assert_int_equal(err, ERR_FULL);
+    assert_true(room_went_first);
+    assert_true(appended > 80);
+    struct spool_stats stats;
+    spool_stats(spool, &stats);
+    assert_true(stats.bytes <= config.max_bytes);
+    /* It has room again once the meter has taken some. */
+    meter_up();
+    struct batch batch;
+    while (!spool_has_room(spool)) {
+        take(&batch);
+        poll(NULL, 0, 1);
+    }
+    assert_int_equal(spool_append(spool, &r, &ref), ERR_OK);
+}
+
+static void test_backlog_makes_no_small_segments(void **state)
+{
+    (void)state;
+    char name[256];
+    config.batch_ms = 1;
+    config.batch_bytes = 1 << 20;
+    open_spool();
+    int64_t end_us = clock_monotonic_us() + 200000;
+    for (int i = 0; clock_monotonic_us() < end_us; i++) {
+        append_confirmed(i);
+        poll(NULL, 0, 2);
+    }
+    assert_true(segment_files(name) <= 5);
+}
+
+static void test_bad_times_and_sizes_are_refused(void **state)
+{
+    (void)state;
+    struct spool_ref ref;
+    struct usage_record r = {.time_us = -1};
+    config.batch_bytes = SPOOL_BATCH_MAX + 1;
+    assert_int_equal(spool_open(&config, &spool), ERR_RANGE);
+    config.batch_bytes = SPOOL_BATCH_MAX;
+    open_spool();
+    assert_int_equal(spool_append(spool, &r, &ref), ERR_INVALID);
+    r.time_us = INT64_MAX;
+    assert_int_equal(spool_append(spool, &r, &ref), ERR_INVALID);
+}
+
+static void test_strange_answers_do_no_harm(void **state)
+{
+    (void)state;
+    struct batch batch, other;
+    meter_up();
+    open_spool();
+    append_confirmed(1);
+    must_receive(&batch);
+    other = batch;
+    other.m.producer.bytes[0] ^= 1;
+    answer(&other, 1, false); /* another producer */
+    other = batch;
+    other.m.epoch = 9;
+    answer(&other, 1, false); /* another epoch */
+    answer(&other, 1, true);
+    answer(&batch, 7, true); /* what there is not yet */
+    uint8_t *data = bus_alloc(20);
+    memset(data, 'x', 20);
+    while (bus_send(push, data) != ERR_OK)
+        poll(NULL, 0, 1);
+    must_receive(&batch); /* so it is still there, and comes again */
+    answer(&batch, 1, false);
+    assert_int_equal(spool_flush(spool, WAIT_MS), ERR_OK);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_batch_is_sent_and_removed_when_acknowledged),
+        TEST(test_second_user_is_refused),
+        TEST(test_batch_waits_until_all_records_are_resolved),
+        TEST(test_closed_batch_waits_for_each_of_its_records),
+        TEST(test_acknowledgement_frees_nothing_beyond_it),
+        TEST(test_unanswered_batch_is_sent_again_the_same),
+        TEST(test_new_meter_gets_what_the_old_one_did_not_answer),
+        TEST(test_records_of_two_hours_are_never_in_one_batch),
+        TEST(test_batch_is_closed_by_size),
+        TEST(test_meter_that_missed_one_gets_it),
+        TEST(test_never_more_than_a_window_in_flight),
+        TEST(test_what_is_left_is_sent_by_the_next_first),
+        TEST(test_end_of_an_epoch_is_remembered_after_it_is_sent),
+        TEST(test_lost_segment_is_declared_a_gap),
+        TEST(test_torn_record_was_never_one),
+        TEST(test_segment_that_was_never_a_batch_is_removed),
+        TEST(test_full_spool_refuses),
+        TEST(test_backlog_makes_no_small_segments),
+        TEST(test_bad_times_and_sizes_are_refused),
+        TEST(test_strange_answers_do_no_harm),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
