@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* Acknowledgements on their way to producers: a bounded table of connections, the least used of which makes room. */
+#ifndef CAVAGE_METER_ACKS_H
+#define CAVAGE_METER_ACKS_H
+
+#include "cavage/wire.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { ACKS_PEERS_MAX = 64, ACKS_PENDING_MAX = 8 };
+
+struct acks;
+
+int acks_new(struct acks **out);
+void acks_free(struct acks *acks);
+
+/* Have an acknowledgement sent to a producer's address; it replaces one of the same epoch that still waits. Whatever cannot be kept is
+ * forgotten: the producer sends its batch again, and is told again. */
+void acks_add(struct acks *acks, const char *address, const struct wire_ack *ack, int64_t now_us);
+
+/* Send what can be sent now. True when something still waits: call again soon. */
+bool acks_send(struct acks *acks, int64_t now_us);
+
+#endif
