@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/* Fuzz: what the parameters accept has a canonical form that reads back the same, and what they refuse has a clean reason. */
+#include "cavage/err.h"
+#include "cavage/params.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool same(const struct params *a, const struct params *b)
+{
+    return a->width == b->width && a->height == b->height && a->fit == b->fit && a->enlarge == b->enlarge &&
+           a->format == b->format && a->quality == b->quality && a->has_background == b->has_background &&
+           memcmp(a->background, b->background, sizeof(a->background)) == 0;
+}
+
+static void check_problem(const struct params_problem *problem)
+{
+    if (problem->message[0] == '\0')
+        abort();
+    for (const char *c = problem->name; *c; c++)
+        if (*c <= ' ' || *c >= 0x7f)
+            abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct params first;
+    struct params again;
+    struct params_problem problem;
+    char text[PARAMS_CANONICAL_SIZE];
+    char text_again[PARAMS_CANONICAL_SIZE];
+    if (params_parse((const char *)data, size, &first, &problem)) {
+        check_problem(&problem);
+        return 0;
+    }
+    size_t len = params_format(&first, text);
+    if (len != strlen(text) || params_parse(text, len, &again, &problem) || !same(&first, &again))
+        abort();
+    if (params_format(&again, text_again) != len || strcmp(text, text_again) != 0)
+        abort();
+    return 0;
+}
