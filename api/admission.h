@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/* What the headers alone decide: the cheapest check first, and nothing staged before all have passed. */
+#ifndef CAVAGE_API_ADMISSION_H
+#define CAVAGE_API_ADMISSION_H
+
+#include "framing.h"
+#include "request.h"
+
+struct admission;
+
+/* The headers of a request as admission reads them. Strings are borrowed for the call; NULL: the header was not sent. */
+struct head {
+    struct framing framing;
+    const char *method;
+    bool http11;
+    bool expects_continue;
+    const char *authorization;
+    const char *content_type;
+    const char *request_id;
+    const char *idempotency_key;
+    const char *traceparent;
+};
+
+int admission_new(struct api *api, struct admission **out);
+void admission_free(struct admission *a);
+
+/* Fill the request's fields from its headers. True: it is admitted, or its answer is known already (r->text). False: r->problem. Any thread. */
+bool admission_decide(struct admission *a, struct request *r, const struct head *head, int64_t now_us);
+
+#endif

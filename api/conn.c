@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT */
+/* The table of connections. Lock order: a connection's lock, then the table's. */
+#include "conn.h"
+
+#include "cavage/err.h"
+
+#include <arpa/inet.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+
+enum { CLOSING_ROOM = 256, FDS_MAX = 1 << 20 };
+
+struct conns {
+    size_t capacity;
+    struct conn *slots;
+    size_t fd_count;
+    _Atomic(struct conn *) *by_fd;
+    pthread_mutex_t lock; /* guards free */
+    struct conn *free;
+    atomic_size_t live;
+    atomic_size_t used;
+};
+
+static size_t fd_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > FDS_MAX)
+        return FDS_MAX;
+    return (size_t)limit.rlim_cur;
+}
+
+int conns_new(size_t max, struct conns **out)
+{
+    struct conns *conns = calloc(1, sizeof(*conns));
+    if (!conns)
+        return ERR_NOMEM;
+    pthread_mutex_init(&conns->lock, NULL);
+    conns->capacity = max + CLOSING_ROOM;
+    conns->slots = calloc(conns->capacity, sizeof(*conns->slots));
+    conns->fd_count = fd_limit();
+    conns->by_fd = calloc(conns->fd_count, sizeof(*conns->by_fd));
+    if (!conns->slots || !conns->by_fd) {
+        conns->capacity = 0;
+        conns_free(conns);
+        return ERR_NOMEM;
+    }
+    for (size_t i = conns->capacity; i-- > 0;) {
+        struct conn *conn = &conns->slots[i];
+        pthread_mutex_init(&conn->lock, NULL);
+        conn->fd = -1;
+        conn->next_free = conns->free;
+        conns->free = conn;
+    }
+    *out = conns;
+    return 0;
+}
+
+void conns_free(struct conns *conns)
+{
+    if (!conns)
+        return;
+    for (size_t i = 0; i < conns->capacity; i++)
+        pthread_mutex_destroy(&conns->slots[i].lock);
+    pthread_mutex_destroy(&conns->lock);
+    free(conns->slots);
+    free(conns->by_fd);
+    free(conns);
+}
+
+static void write_source(const struct sockaddr *address, char *out, socklen_t size)
+{
+    out[0] = '\0';
+    if (address->sa_family == AF_INET)
+        inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)address)->sin_addr, out, size);
+    else if (address->sa_family == AF_INET6)
+        inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr, out, size);
+}
+
+struct conn *conns_add(struct conns *conns, int64_t now_us, int fd, const struct sockaddr *address)
+{
+    if (fd < 0 || (size_t)fd >= conns->fd_count)
+        return NULL;
+    pthread_mutex_lock(&conns->lock);
+    struct conn *conn = conns->free;
+    if (conn)
+        conns->free = conn->next_free;
+    pthread_mutex_unlock(&conns->lock);
+    if (!conn)
+        return NULL;
+
+    pthread_mutex_lock(&conn->lock);
+    conn->state = CONN_NEW;
+    conn->fd = fd;
+    conn->served = false;
+    conn->since_us = now_us;
+    conn->close_us = 0;
+    conn->request = NULL;
+    write_source(address, conn->source, sizeof(conn->source));
+    pthread_mutex_unlock(&conn->lock);
+    atomic_fetch_add(&conns->live, 1);
+    atomic_fetch_add(&conns->used, 1);
+    atomic_store(&conns->by_fd[fd], conn);
+    return conn;
+}
+
+struct conn *conns_find(struct conns *conns, int fd)
+{
+    return fd >= 0 && (size_t)fd < conns->fd_count ? atomic_load(&conns->by_fd[fd]) : NULL;
+}
+
+void conn_opened(struct conn *conn)
+{
+    pthread_mutex_lock(&conn->lock);
+    if (conn->state == CONN_NEW)
+        conn->state = CONN_OPEN;
+    pthread_mutex_unlock(&conn->lock);
+}
+
+void conns_remove(struct conns *conns, struct conn *conn)
+{
+    pthread_mutex_lock(&conn->lock);
+    enum conn_state was = conn->state;
+    if (was != CONN_FREE) {
+        struct conn *expected = conn;
+        atomic_compare_exchange_strong(&conns->by_fd[conn->fd], &expected, NULL);
+        conn->state = CONN_FREE;
+        conn->fd = -1;
+    }
+    pthread_mutex_unlock(&conn->lock);
+    if (was == CONN_FREE)
+        return;
+    if (was != CONN_CLOSING)
+        atomic_fetch_sub(&conns->live, 1);
+    atomic_fetch_sub(&conns->used, 1);
+    pthread_mutex_lock(&conns->lock);
+    conn->next_free = conns->free;
+    conns->free = conn;
+    pthread_mutex_unlock(&conns->lock);
+}
+
+void conn_close(struct conns *conns, struct conn *conn, int64_t linger_until_us)
+{
+    if (conn->state == CONN_NEW || conn->state == CONN_OPEN)
+        atomic_fetch_sub(&conns->live, 1);
+    conn->state = CONN_CLOSING;
+    conn->close_us = linger_until_us;
+    shutdown(conn->fd, linger_until_us > 0 ? SHUT_WR : SHUT_RDWR);
+}
+
+bool conn_is_idle(const struct conn *conn)
+{
+    int unread = 0;
+    return conn->state == CONN_OPEN && !conn->request && ioctl(conn->fd, FIONREAD, &unread) == 0 && unread == 0;
+}
+
+bool conns_close_idlest(struct conns *conns)
+{
+    struct conn *idlest = NULL;
+    int64_t since_us = INT64_MAX;
+    for (size_t i = 0; i < conns->capacity; i++) {
+        struct conn *conn = &conns->slots[i];
+        pthread_mutex_lock(&conn->lock);
+        if (conn->state == CONN_OPEN && conn->since_us < since_us && conn_is_idle(conn)) {
+            idlest = conn;
+            since_us = conn->since_us;
+        }
+        pthread_mutex_unlock(&conn->lock);
+    }
+    if (!idlest)
+        return false;
+    pthread_mutex_lock(&idlest->lock);
+    bool still = conn_is_idle(idlest);
+    if (still)
+        conn_close(conns, idlest, 0);
+    pthread_mutex_unlock(&idlest->lock);
+    return still;
+}
+
+void conns_forget_new(struct conns *conns, int64_t before_us)
+{
+    for (size_t i = 0; i < conns->capacity; i++) {
+        struct conn *conn = &conns->slots[i];
+        pthread_mutex_lock(&conn->lock);
+        bool stale = conn->state == CONN_NEW && conn->since_us < before_us;
+        pthread_mutex_unlock(&conn->lock);
+        if (stale)
+            conns_remove(conns, conn);
+    }
+}
+
+void conns_each(struct conns *conns, void (*fn)(void *arg, struct conn *conn), void *arg)
+{
+    for (size_t i = 0; i < conns->capacity; i++) {
+        struct conn *conn = &conns->slots[i];
+        pthread_mutex_lock(&conn->lock);
+        if (conn->state != CONN_FREE)
+            fn(arg, conn);
+        pthread_mutex_unlock(&conn->lock);
+    }
+}
+
+size_t conns_live(const struct conns *conns)
+{
+    return atomic_load(&conns->live);
+}
+
+size_t conns_used(const struct conns *conns)
+{
+    return atomic_load(&conns->used);
+}
+
+size_t conns_capacity(const struct conns *conns)
+{
+    return conns->capacity;
+}

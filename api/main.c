@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+/* cavage-api: HTTP in, admission, staging, queue, dispatch, HTTP out, usage records. */
+#include "admission.h"
+#include "api.h"
+#include "conn.h"
+#include "drain.h"
+#include "http.h"
+#include "listener.h"
+#include "metering.h"
+#include "metrics.h"
+#include "pipeline.h"
+#include "ready.h"
+#include "watchdog.h"
+
+#include "cavage/digest.h"
+#include "cavage/err.h"
+#include "cavage/fs.h"
+#include "cavage/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int64_t us(const struct conf *conf, enum conf_id id)
+{
+    return conf_int(conf, id) * 1000;
+}
+
+static int read_settings(struct api *api)
+{
+    const struct conf *conf = api->daemon->conf;
+    struct id key;
+    api->settings = (struct settings){
+        .request_deadline_us = us(conf, CONF_API_REQUEST_DEADLINE_MS),
+        .keepalive_us = us(conf, CONF_API_KEEPALIVE_MS),
+        .send_deadline_us = us(conf, CONF_API_SEND_DEADLINE_MS),
+        .discard_us = us(conf, CONF_API_DISCARD_MS),
+        .drain_us = us(conf, CONF_API_DRAIN_MS),
+        .drain_delay_us = us(conf, CONF_API_DRAIN_DELAY_MS),
+        .discard_bytes = (uint64_t)conf_int(conf, CONF_API_DISCARD_BYTES),
+        .max_body_bytes = (uint64_t)conf_int(conf, CONF_API_MAX_BODY_BYTES),
+        .max_pixels = (uint64_t)conf_int(conf, CONF_WORKER_MAX_PIXELS),
+        .max_output_bytes = (uint64_t)conf_int(conf, CONF_WORKER_MAX_OUTPUT_BYTES),
+        .max_connections = (size_t)conf_int(conf, CONF_API_MAX_CONNECTIONS),
+        .max_queued = (size_t)conf_int(conf, CONF_QUEUE_MAX_JOBS),
+        .threads = (unsigned)conf_int(conf, CONF_API_THREADS),
+    };
+    id_random(&key);
+    memcpy(api->customer_key, key.bytes, sizeof(api->customer_key));
+    return digest_init();
+}
+
+static int open_memory(struct api *api)
+{
+    const struct conf *conf = api->daemon->conf;
+    struct extents_config config = {
+        .budget_bytes = (size_t)conf_int(conf, CONF_STAGING_BUDGET_BYTES),
+        .extent_bytes = (size_t)conf_int(conf, CONF_STAGING_EXTENT_BYTES),
+        .customer_percent = (unsigned)conf_int(conf, CONF_STAGING_CUSTOMER_PERCENT),
+    };
+    return extents_new(&config, &api->extents);
+}
+
+static int open_connections(struct api *api)
+{
+    return conns_new(api->settings.max_connections, &api->conns);
+}
+
+static int open_admission(struct api *api)
+{
+    return admission_new(api, &api->admission);
+}
+
+static int open_auth(struct api *api)
+{
+    char dir[FS_PATH_SIZE];
+    int err = conf_path(api->daemon->conf, CONF_AUTHCACHE_CACHE_DIR, dir, sizeof(dir));
+    return err ? err : authdb_open_reader(dir, &api->authdb);
+}
+
+static int open_spool(struct api *api)
+{
+    const struct conf *conf = api->daemon->conf;
+    char dir[FS_PATH_SIZE], meter[WIRE_ADDRESS_SIZE], acks[WIRE_ADDRESS_SIZE];
+    int err = conf_path(conf, CONF_USAGE_SPOOL_DIR, dir, sizeof(dir));
+    if (!err)
+        err = conf_address(conf, conf_str(conf, CONF_METER_LISTEN), meter, sizeof(meter));
+    if (!err)
+        err = conf_address(conf, conf_str(conf, CONF_USAGE_ACKS), acks, sizeof(acks));
+    struct spool_config config = {
+        .dir = dir,
+        .meter_address = meter,
+        .ack_address = acks,
+        .max_bytes = (uint64_t)conf_int(conf, CONF_USAGE_SPOOL_MAX_BYTES),
+        .batch_bytes = (uint32_t)conf_int(conf, CONF_USAGE_BATCH_BYTES),
+        .batch_ms = (uint32_t)conf_int(conf, CONF_USAGE_BATCH_MS),
+    };
+    if (!err)
+        err = spool_open(&config, &api->spool);
+    return err ? err : metering_new(api, &api->metering);
+}
+
+static int open_listener(struct api *api)
+{
+    return listener_open(api, &api->listener);
+}
+
+static int start_pipeline(struct api *api)
+{
+    return pipeline_start(api, http_resume, &api->pipeline);
+}
+
+static int start_http(struct api *api)
+{
+    return http_start(api, &api->http);
+}
+
+static int start_timers(struct api *api)
+{
+    int err = drain_new(api, &api->drain);
+    return err ? err : watchdog_start(api, &api->watchdog);
+}
+
+static int start_accepting(struct api *api)
+{
+    int err = listener_start(api->listener);
+    if (!err)
+        log_info("listening", "customers are served here", LOG_S("listen", listener_address(api->listener)));
+    return err;
+}
+
+static int start(struct daemon *daemon)
+{
+    static const struct {
+        const char *what;
+        int (*open)(struct api *api);
+    } steps[] = {
+        {"settings", read_settings},   {"staging memory", open_memory},  {"connections", open_connections},
+        {"admission", open_admission}, {"auth cache", open_auth},        {"listening socket", open_listener},
+        {"usage spool", open_spool},   {"pipeline", start_pipeline},     {"HTTP threads", start_http},
+        {"timers", start_timers},      {"accept loop", start_accepting},
+    };
+    struct api *api = calloc(1, sizeof(*api));
+    if (!api)
+        return ERR_NOMEM;
+    daemon->state = api;
+    api->daemon = daemon;
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        int err = steps[i].open(api);
+        if (err) {
+            log_error("start_failed", "cannot start", LOG_S("part", steps[i].what), LOG_S("error", err_text(err)));
+            return err;
+        }
+    }
+    daemon_ready(daemon);
+    ready_update(api);
+    return 0;
+}
+
+static void drain(struct daemon *daemon)
+{
+    struct api *api = daemon->state;
+    drain_start(api->drain);
+}
+
+static void stop(struct daemon *daemon)
+{
+    struct api *api = daemon->state;
+    if (!api)
+        return;
+    atomic_store(&api->refusing, true);
+    if (api->listener)
+        listener_close(api->listener);
+    if (api->http)
+        drain_now(api);
+    watchdog_stop(api->watchdog);
+    drain_free(api->drain);
+    http_stop(api->http);
+    pipeline_stop(api->pipeline);
+    listener_free(api->listener);
+    metering_free(api->metering);
+    spool_close(api->spool);
+    authdb_close(api->authdb);
+    admission_free(api->admission);
+    conns_free(api->conns);
+    extents_free(api->extents);
+    key_pepper_wipe(&api->pepper);
+    free(api);
+    daemon->state = NULL;
+}
+
+static void describe(struct daemon *daemon, char *out, size_t size)
+{
+    struct api *api = daemon->state;
+    const char *address = listener_address(api->listener);
+    snprintf(out, size, "\"listen\":\"%s\",\"url\":\"http://%s\"", address, address);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct daemon_spec spec = {
+        .program = "cavage-api",
+        .summary = "Takes images over HTTP, has them resized by workers, and accounts for it.",
+        .metrics = api_metric_defs,
+        .metric_count = API_METRICS,
+        .ops_listen = CONF_API_OPS_LISTEN,
+        .start = start,
+        .drain = drain,
+        .stop = stop,
+        .describe = describe,
+    };
+    return daemon_main(&spec, argc, argv);
+}

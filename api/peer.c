@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/* A ring of actions in front of each PUSH socket; frames are built when they can be sent, since they hold whole images. */
+#include "peer.h"
+
+#include "cavage/bus.h"
+#include "cavage/err.h"
+
+#include <stdlib.h>
+#include <sys/epoll.h>
+
+enum { WAITING_MAX = 1024 }; /* a power of two; twice what a worker may grant */
+
+struct peer {
+    struct loop *loop;
+    struct bus_push *push;
+    peer_build_fn build;
+    void *arg;
+    bool connected;
+    struct loop_watch *watch; /* while something waits */
+    size_t head, count;
+    struct dispatch_action waiting[WAITING_MAX];
+};
+
+int peer_open(struct loop *loop, const char *address, peer_build_fn build, void *arg, struct peer **out)
+{
+    struct peer *peer = calloc(1, sizeof(*peer));
+    if (!peer)
+        return ERR_NOMEM;
+    peer->loop = loop;
+    peer->build = build;
+    peer->arg = arg;
+    int err = bus_push_open(address, &peer->push);
+    if (err) {
+        free(peer);
+        return err;
+    }
+    *out = peer;
+    return 0;
+}
+
+void peer_close(struct peer *peer)
+{
+    if (!peer)
+        return;
+    peer_clear(peer);
+    bus_push_close(peer->push);
+    free(peer);
+}
+
+bool peer_poll(struct peer *peer, bool *changed)
+{
+    bool connected = bus_push_connected(peer->push);
+    *changed = connected != peer->connected;
+    peer->connected = connected;
+    return connected;
+}
+
+void peer_clear(struct peer *peer)
+{
+    peer->head = peer->count = 0;
+    if (peer->watch)
+        loop_unwatch(peer->watch);
+    peer->watch = NULL;
+}
+
+/* Send one; false: the socket takes none now. */
+static bool send_one(struct peer *peer, const struct dispatch_action *action)
+{
+    if (!bus_push_ready(peer->push))
+        return false;
+    uint8_t *frame = peer->build(peer->arg, action);
+    if (!frame || bus_send(peer->push, frame) == 0)
+        return true;
+    bus_free(frame);
+    return false;
+}
+
+static void on_writable(void *arg, int fd, uint32_t events)
+{
+    struct peer *peer = arg;
+    (void)fd;
+    (void)events;
+    while (peer->count > 0) {
+        if (!send_one(peer, &peer->waiting[peer->head]))
+            return;
+        peer->head = (peer->head + 1) % WAITING_MAX;
+        peer->count--;
+    }
+    peer_clear(peer);
+}
+
+int peer_send(struct peer *peer, const struct dispatch_action *action)
+{
+    if (!peer->connected)
+        return ERR_CLOSED;
+    if (peer->count == 0 && send_one(peer, action))
+        return 0;
+    if (peer->count == WAITING_MAX)
+        return ERR_FULL;
+    if (!peer->watch) {
+        int err = loop_watch(peer->loop, bus_push_fd(peer->push), EPOLLIN, on_writable, peer, &peer->watch);
+        if (err)
+            return err;
+    }
+    peer->waiting[(peer->head + peer->count++) % WAITING_MAX] = *action;
+    return 0;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/* The way to one worker: a PUSH socket, and what waits to be written to it. */
+#ifndef CAVAGE_API_PEER_H
+#define CAVAGE_API_PEER_H
+
+#include "cavage/dispatch.h"
+#include "cavage/loop.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct peer;
+
+/* Build the frame of an action as of now, in memory of bus_alloc; NULL: it is of no use any more, leave it out. */
+typedef uint8_t *(*peer_build_fn)(void *arg, const struct dispatch_action *action);
+
+/* Connect to a worker's address. */
+int peer_open(struct loop *loop, const char *address, peer_build_fn build, void *arg, struct peer **out);
+void peer_close(struct peer *peer);
+
+/* Whether the connection stands now, and whether that is a change since the last call. */
+bool peer_poll(struct peer *peer, bool *changed);
+/* Send, or keep for when the socket takes more: a message larger than the kernel's buffer keeps it busy for a moment. Order is kept.
+ * ERR_CLOSED: not connected. ERR_FULL: too much waits. */
+int peer_send(struct peer *peer, const struct dispatch_action *action);
+/* Forget what waits. */
+void peer_clear(struct peer *peer);
+
+#endif

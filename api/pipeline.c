@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: MIT */
+/* The pipeline's events: requests from the inbox, messages of workers, connections that come and go, and time. */
+#include "client_watch.h"
+#include "metrics.h"
+#include "outcome.h"
+#include "pipeline_parts.h"
+
+#include "cavage/err.h"
+#include "cavage/frame.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+    POLL_US = 5 * 1000,            /* between two looks at whether workers are connected */
+    STRANDED_US = 3 * 1000 * 1000, /* without a worker, until requests are refused at once */
+    RECEIVE_MAX = 256              /* messages taken in one round */
+};
+
+/* ---- Answers ---- */
+
+static void answer(struct pipeline *p, struct request *r, enum request_state state)
+{
+    jobs_remove(p->jobs, r->job);
+    client_unwatch(r);
+    r->answered_us = clock_monotonic_us();
+    if (r->dispatched_us && state == REQUEST_ANSWERED)
+        metrics_observe(p->api->daemon->metrics, API_QUEUE_WAIT,
+                        r->dispatched_us - r->queued_us + (int64_t)r->conversion.wait_us);
+    void *exchange = r->exchange;
+    request_move(r, state); /* hands the request over: nothing of it is touched from here on */
+    p->answered(exchange);
+}
+
+static void fail(struct pipeline *p, const struct dispatch_action *a)
+{
+    struct request *r = jobs_find(p->jobs, a->job);
+    if (!r)
+        return;
+    outcome_failure(r, a->failure);
+    answer(p, r, REQUEST_ANSWERED);
+}
+
+static void send_job(struct pipeline *p, int64_t now_us, const struct dispatch_action *a)
+{
+    struct request *r = jobs_find(p->jobs, a->job);
+    if (r) {
+        r->peer = a->peer;
+        r->sequence = a->sequence;
+        r->dispatched_us = now_us;
+    }
+    if (peer_send(p->peers[a->peer], a) != 0)
+        dispatch_send_refused(p->dispatch, now_us, a->peer, a->job);
+}
+
+/* Do all that the machine asks for, and ask it when it wants to be called next. */
+static void act(struct pipeline *p, int64_t now_us)
+{
+    struct dispatch_action a;
+    while (dispatch_next(p->dispatch, &a)) {
+        if (a.type == DISPATCH_FAIL)
+            fail(p, &a);
+        else if (a.type == DISPATCH_SEND)
+            send_job(p, now_us, &a);
+        else
+            peer_send(p->peers[a.peer], &a);
+    }
+    loop_timer_at(p->tick, dispatch_next_us(p->dispatch));
+
+    struct dispatch_stats stats;
+    dispatch_stats(p->dispatch, &stats);
+    atomic_store(&p->queued, stats.queued);
+    bool has_worker = dispatch_has_worker(p->dispatch);
+    if (has_worker == atomic_load(&p->has_worker))
+        return;
+    atomic_store(&p->has_worker, has_worker);
+    atomic_store(&p->stranded_us, has_worker ? 0 : now_us);
+}
+
+/* ---- Messages of workers ---- */
+
+/* True: the message's memory belongs to a request now. */
+static bool take_result(struct pipeline *p, int64_t now_us, const struct frame *f, uint8_t *data)
+{
+    struct wire_result m;
+    if (wire_unpack_result(f, &m) != 0) {
+        metrics_add(p->api->daemon->metrics, API_BAD_MESSAGES, 1);
+        return false;
+    }
+    if (dispatch_result(p->dispatch, now_us, &m) != DISPATCH_ANSWER)
+        return false;
+    struct request *r = jobs_find(p->jobs, m.job);
+    if (!r)
+        return false;
+    outcome_result(r, &m, f->body_len);
+    bool keep = r->problem.type == PROBLEM_NONE;
+    if (keep) {
+        r->message = data;
+        r->result = f->body;
+        r->result_len = f->body_len;
+    }
+    answer(p, r, REQUEST_ANSWERED);
+    return keep;
+}
+
+/* True: the message could be read. */
+static bool take_status(struct pipeline *p, int64_t now_us, const struct frame *f)
+{
+    struct wire_status m;
+    if (f->type != FRAME_STATUS || wire_unpack_status(f, &m) != 0)
+        return false;
+    dispatch_status(p->dispatch, now_us, &m);
+    return true;
+}
+
+static void take_message(struct pipeline *p, int64_t now_us, uint8_t *data, size_t len)
+{
+    struct frame f;
+    bool good = frame_parse(data, len, p->api->settings.max_output_bytes, &f) == 0;
+    if (good && f.type == FRAME_RESULT && take_result(p, now_us, &f, data))
+        return;
+    if (!good || (f.type != FRAME_RESULT && !take_status(p, now_us, &f)))
+        metrics_add(p->api->daemon->metrics, API_BAD_MESSAGES, 1);
+    bus_free(data);
+}
+
+static void receive(struct pipeline *p)
+{
+    uint8_t *data;
+    size_t len;
+    for (int i = 0; i < RECEIVE_MAX && bus_recv(p->pull, &data, &len) == 0; i++)
+        take_message(p, clock_monotonic_us(), data, len);
+}
+
+void pipeline_on_message(void *arg, int fd, uint32_t events)
+{
+    struct pipeline *p = arg;
+    (void)fd;
+    (void)events;
+    receive(p);
+    act(p, clock_monotonic_us());
+}
+
+/* ---- Requests ---- */
+
+static void submit(struct pipeline *p, int64_t now_us, struct request *r)
+{
+    r->job = jobs_add(p->jobs, r);
+    struct dispatch_job job = {
+        .id = r->job, .customer = r->customer, .cost_us = r->cost_us, .deadline_us = r->deadline_us};
+    int err = r->job ? dispatch_submit(p->dispatch, now_us, &job) : ERR_FULL;
+    if (err == 0) {
+        client_watch(r);
+        return;
+    }
+    if (err == ERR_RANGE)
+        problem_set(&r->problem, PROBLEM_SHARE_USED, "This customer's jobs use all the queue it may have.");
+    else
+        problem_set(&r->problem, PROBLEM_OVERLOADED, "The queue is full.");
+    answer(p, r, REQUEST_ANSWERED);
+}
+
+static void empty_inbox(struct pipeline *p, int64_t now_us)
+{
+    pthread_mutex_lock(&p->lock);
+    struct request *r = p->inbox;
+    p->inbox = NULL;
+    p->inbox_tail = &p->inbox;
+    pthread_mutex_unlock(&p->lock);
+    while (r) {
+        struct request *next = r->next; /* r may be answered, and gone, by submit */
+        submit(p, now_us, r);
+        r = next;
+    }
+}
+
+void pipeline_on_inbox(void *arg, int fd, uint32_t events)
+{
+    struct pipeline *p = arg;
+    uint64_t wakes;
+    (void)events;
+    if (read(fd, &wakes, sizeof(wakes)) < 0)
+        return;
+    int64_t now_us = clock_monotonic_us();
+    empty_inbox(p, now_us);
+    act(p, now_us);
+}
+
+void pipeline_submit(struct pipeline *p, struct request *r)
+{
+    static const uint64_t one = 1;
+    r->next = NULL;
+    pthread_mutex_lock(&p->lock);
+    bool was_empty = p->inbox == NULL;
+    *p->inbox_tail = r;
+    p->inbox_tail = &r->next;
+    pthread_mutex_unlock(&p->lock);
+    /* An eventfd that cannot take one more has been written 2^64 - 2 times unread. */
+    if (was_empty && write(p->inbox_fd, &one, sizeof(one)) < 0)
+        abort();
+}
+
+void pipeline_cancel(struct pipeline *p, struct request *r)
+{
+    int64_t now_us = clock_monotonic_us();
+    metrics_add(p->api->daemon->metrics, API_CLIENTS_GONE, 1);
+    dispatch_cancel(p->dispatch, now_us, r->job);
+    answer(p, r, REQUEST_GONE);
+    act(p, now_us);
+}
+
+static void abandon(void *arg, struct request *r)
+{
+    struct pipeline *p = arg;
+    r->problem.type = PROBLEM_DRAINING;
+    dispatch_cancel(p->dispatch, clock_monotonic_us(), r->job);
+    answer(p, r, REQUEST_ANSWERED);
+}
+
+void pipeline_abandon(struct pipeline *p)
+{
+    empty_inbox(p, clock_monotonic_us());
+    jobs_each(p->jobs, abandon, p);
+    act(p, clock_monotonic_us());
+}
+
+/* ---- Time ---- */
+
+void pipeline_on_tick(void *arg)
+{
+    struct pipeline *p = arg;
+    receive(p); /* nobody is judged silent before what arrived was read */
+    int64_t now_us = clock_monotonic_us();
+    dispatch_tick(p->dispatch, now_us);
+    act(p, now_us);
+}
+
+void pipeline_on_poll(void *arg)
+{
+    struct pipeline *p = arg;
+    int64_t now_us = clock_monotonic_us();
+    bool any = false;
+    for (size_t i = 0; i < p->peer_count; i++) {
+        bool changed, up = peer_poll(p->peers[i], &changed);
+        if (!changed)
+            continue;
+        any = true;
+        peer_clear(p->peers[i]);
+        if (up) {
+            dispatch_peer_up(p->dispatch, now_us, i);
+        } else {
+            receive(p); /* results that came before the end still count */
+            dispatch_peer_down(p->dispatch, now_us, i);
+        }
+    }
+    if (any)
+        act(p, now_us);
+    loop_timer_at(p->poll, now_us + POLL_US);
+}
+
+/* ---- What others ask ---- */
+
+size_t pipeline_queued(const struct pipeline *p)
+{
+    return atomic_load_explicit(&p->queued, memory_order_relaxed);
+}
+
+bool pipeline_has_worker(const struct pipeline *p)
+{
+    return atomic_load(&p->has_worker);
+}
+
+bool pipeline_is_stranded(const struct pipeline *p, int64_t now_us)
+{
+    int64_t since_us = atomic_load(&p->stranded_us);
+    return since_us != 0 && now_us - since_us >= STRANDED_US;
+}
+
+void pipeline_stats(const struct pipeline *p, struct dispatch_stats *out)
+{
+    dispatch_stats(p->dispatch, out);
+}

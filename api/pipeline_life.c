@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+/* The pipeline's start, from configuration to watched sockets, and its stop. */
+#include "pipeline_parts.h"
+
+#include "cavage/err.h"
+#include "cavage/frame.h"
+#include "cavage/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+static int start_dispatch(struct pipeline *p)
+{
+    const struct conf *conf = p->api->daemon->conf;
+    size_t max_jobs = conns_capacity(p->api->conns); /* a connection has one job at most */
+    size_t max_queued = p->api->settings.max_queued;
+    struct dispatch_config config = {
+        .boot = p->boot,
+        .max_jobs = max_jobs,
+        .max_queued = max_queued < max_jobs ? max_queued : max_jobs,
+        .max_queued_per_customer = (size_t)conf_int(conf, CONF_QUEUE_CUSTOMER_MAX_JOBS),
+        .fifo = strcmp(conf_str(conf, CONF_QUEUE_DISCIPLINE), "fifo") == 0,
+        .retry_percent = (unsigned)conf_int(conf, CONF_QUEUE_RETRY_PERCENT),
+    };
+    int err = jobs_new(max_jobs, &p->jobs);
+    return err ? err : dispatch_new(&config, &p->dispatch);
+}
+
+static int start_results(struct pipeline *p)
+{
+    const struct conf *conf = p->api->daemon->conf;
+    size_t max = p->api->settings.max_output_bytes + FRAME_PREAMBLE_BYTES + FRAME_HEADER_MAX;
+    int err = conf_address(conf, conf_str(conf, CONF_API_RESULTS), p->results, sizeof(p->results));
+    if (!err)
+        err = bus_pull_open(p->results, max, &p->pull);
+    if (err)
+        log_error("results_failed", "cannot take results", LOG_S("address", p->results), LOG_S("error", err_text(err)));
+    return err;
+}
+
+static int add_peer(struct pipeline *p, const char *name)
+{
+    char address[WIRE_ADDRESS_SIZE];
+    size_t index;
+    int err = conf_address(p->api->daemon->conf, name, address, sizeof(address));
+    if (!err)
+        err = dispatch_peer_add(p->dispatch, &index);
+    if (!err)
+        err = peer_open(p->loop, address, pipeline_build, p, &p->peers[p->peer_count]);
+    if (err) {
+        log_error("worker_failed", "cannot connect to a worker's address", LOG_S("address", name),
+                  LOG_S("error", err_text(err)));
+        return err;
+    }
+    p->peer_count++;
+    return 0;
+}
+
+static int start_peers(struct pipeline *p)
+{
+    p->peers = calloc(DISPATCH_PEERS_MAX, sizeof(struct peer *));
+    char *list = strdup(conf_str(p->api->daemon->conf, CONF_API_WORKERS));
+    int err = p->peers && list ? 0 : ERR_NOMEM;
+    char *rest = NULL;
+    for (char *name = list ? strtok_r(list, " \t", &rest) : NULL; name && !err; name = strtok_r(NULL, " \t", &rest))
+        err = p->peer_count < DISPATCH_PEERS_MAX ? add_peer(p, name) : ERR_FULL;
+    free(list);
+    return err;
+}
+
+static int start_events(struct pipeline *p)
+{
+    p->inbox_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (p->inbox_fd < 0)
+        return ERR_IO;
+    int err = loop_watch(p->loop, p->inbox_fd, EPOLLIN, pipeline_on_inbox, p, &p->inbox_watch);
+    if (!err)
+        err = loop_watch(p->loop, bus_pull_fd(p->pull), EPOLLIN, pipeline_on_message, p, &p->pull_watch);
+    if (!err)
+        err = loop_timer_new(p->loop, pipeline_on_tick, p, &p->tick);
+    if (!err)
+        err = loop_timer_new(p->loop, pipeline_on_poll, p, &p->poll);
+    if (!err) {
+        loop_timer_at(p->tick, dispatch_next_us(p->dispatch));
+        loop_timer_at(p->poll, clock_monotonic_us());
+    }
+    return err;
+}
+
+int pipeline_start(struct api *api, pipeline_answer_fn answered, struct pipeline **out)
+{
+    struct pipeline *p = calloc(1, sizeof(*p));
+    if (!p)
+        return ERR_NOMEM;
+    p->api = api;
+    p->loop = api->daemon->loop;
+    p->answered = answered;
+    p->inbox_fd = -1;
+    p->inbox_tail = &p->inbox;
+    atomic_store(&p->stranded_us, clock_monotonic_us());
+    pthread_mutex_init(&p->lock, NULL);
+    id_random(&p->boot);
+
+    int err = start_dispatch(p);
+    if (!err)
+        err = start_results(p);
+    if (!err)
+        err = start_peers(p);
+    if (!err)
+        err = start_events(p);
+    if (err) {
+        pipeline_stop(p);
+        return err;
+    }
+    *out = p;
+    return 0;
+}
+
+void pipeline_stop(struct pipeline *p)
+{
+    if (!p)
+        return;
+    if (p->tick)
+        loop_timer_free(p->tick);
+    if (p->poll)
+        loop_timer_free(p->poll);
+    if (p->inbox_watch)
+        loop_unwatch(p->inbox_watch);
+    if (p->pull_watch)
+        loop_unwatch(p->pull_watch);
+    for (size_t i = 0; i < p->peer_count; i++)
+        peer_close(p->peers[i]);
+    free(p->peers);
+    if (p->pull)
+        bus_pull_close(p->pull);
+    if (p->inbox_fd >= 0)
+        close(p->inbox_fd);
+    dispatch_free(p->dispatch);
+    jobs_free(p->jobs);
+    pthread_mutex_destroy(&p->lock);
+    free(p);
+}

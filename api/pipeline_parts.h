@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of the pipeline share; for them only. */
+#ifndef CAVAGE_API_PIPELINE_PARTS_H
+#define CAVAGE_API_PIPELINE_PARTS_H
+
+#include "api.h"
+#include "jobs.h"
+#include "peer.h"
+#include "pipeline.h"
+
+#include "cavage/bus.h"
+#include "cavage/clock.h"
+
+struct pipeline {
+    struct api *api;
+    struct loop *loop;
+    pipeline_answer_fn answered;
+    struct dispatch *dispatch;
+    struct jobs *jobs;
+    struct id boot;
+    char results[WIRE_ADDRESS_SIZE];
+    struct bus_pull *pull;
+    struct loop_watch *pull_watch;
+    struct peer **peers;
+    size_t peer_count;
+    struct loop_timer *tick;
+    struct loop_timer *poll;
+    int inbox_fd;
+    struct loop_watch *inbox_watch;
+    pthread_mutex_t lock; /* guards the inbox */
+    struct request *inbox, **inbox_tail;
+    atomic_size_t queued;
+    atomic_bool has_worker;
+    _Atomic int64_t stranded_us; /* since when there is no worker; 0: there is one */
+};
+
+/* pipeline_frames.c: build the frame of an action; a peer_build_fn. */
+uint8_t *pipeline_build(void *arg, const struct dispatch_action *action);
+
+/* pipeline.c: the callbacks of the loop. */
+void pipeline_on_inbox(void *arg, int fd, uint32_t events);
+void pipeline_on_message(void *arg, int fd, uint32_t events);
+void pipeline_on_tick(void *arg);
+void pipeline_on_poll(void *arg);
+
+#endif

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/* One request, from its first line to the end of its answer. */
+#ifndef CAVAGE_API_REQUEST_H
+#define CAVAGE_API_REQUEST_H
+
+#include "conn.h"
+#include "route.h"
+
+#include "cavage/authdb.h"
+#include "cavage/extents.h"
+#include "cavage/image_header.h"
+#include "cavage/problem.h"
+#include "cavage/rate_limit.h"
+#include "cavage/spool.h"
+#include "cavage/usage.h"
+#include "cavage/wire.h"
+
+#include <stdatomic.h>
+
+struct api;
+struct loop_watch;
+struct multipart;
+struct digest;
+
+/* Who may do what: the HTTP thread of the connection owns the request, but in QUEUED, where the loop thread does. In HEAD, BODY and DISCARD the loop
+ * may end it: with the connection's lock held it reads the fields that were set by then, and moves the request to EXPIRED. All moves go
+ * through request_move. */
+enum request_state {
+    REQUEST_HEAD,     /* the request line is here, the headers are not */
+    REQUEST_JUDGED,   /* the headers are being judged */
+    REQUEST_BODY,     /* admitted; the body is being staged */
+    REQUEST_DISCARD,  /* refused; the rest of the body is read and thrown away, so that the client sees the refusal */
+    REQUEST_QUEUED,   /* suspended; the pipeline has it */
+    REQUEST_ANSWERED, /* the answer is known; the HTTP thread is to send it */
+    REQUEST_SENT,     /* the answer was given to libmicrohttpd */
+    REQUEST_EXPIRED, /* the answer was written past libmicrohttpd; what still comes is thrown away until the connection is closed */
+    REQUEST_GONE, /* the client left before its answer */
+    REQUEST_STATES
+};
+
+/* What the worker told of the conversion. */
+struct conversion {
+    enum image_format input_format, output_format;
+    uint64_t input_pixels, output_pixels;
+    uint64_t cpu_us, wait_us, convert_us;
+    char worker[ID_HEX_SIZE];
+};
+
+struct request {
+    struct api *api;
+    struct conn *conn;
+    void *exchange;           /* libmicrohttpd's connection; for http.c only */
+    enum request_state state; /* guarded by conn->lock */
+
+    /* Set at the head, then constant. */
+    char *target;
+    struct target parsed;
+    bool http11;
+    bool has_body;
+    bool chunked;
+    uint64_t length; /* of the body, when not chunked */
+    char id[USAGE_TOKEN_SIZE];
+    char idempotency_key[USAGE_TOKEN_SIZE];
+    char traceparent[WIRE_TRACE_SIZE];
+    bool authenticated;
+    bool admitted; /* it gets a usage record, whatever comes of it */
+    bool limited;  /* this customer has a rate limit: `rate` is known */
+    struct auth_record auth;
+    struct rate_state rate;
+    uint64_t customer;
+    enum operation operation;
+    char canonical[WIRE_REQUEST_SIZE];
+
+    /* Monotonic times; 0: not reached. */
+    int64_t started_us;
+    int64_t deadline_us;
+    int64_t auth_us; /* a duration */
+    int64_t admitted_us;
+    int64_t refused_us;
+    int64_t staged_us;
+    int64_t queued_us;
+    int64_t dispatched_us;
+    int64_t answered_us;
+    int64_t sent_us;
+
+    /* The body. */
+    struct staged staged;
+    atomic_uint_fast64_t received; /* bytes of the body that came */
+    uint64_t discarded;            /* of them, after the refusal */
+    struct multipart *multipart;   /* NULL: the body is the image */
+    struct digest *digest;         /* of the image; only with an idempotency key */
+    uint8_t body_digest[WIRE_DIGEST_BYTES];
+
+    /* The job; the loop's. */
+    struct request *next; /* in the inbox */
+    uint64_t job;
+    int64_t cost_us;
+    size_t peer;
+    uint64_t sequence;
+    struct loop_watch *watch;
+
+    /* The answer: a problem, or a message of the pipeline whose body is the result, or a constant text. */
+    struct problem problem;
+    void *message; /* owned; bus memory */
+    const uint8_t *result;
+    size_t result_len;
+    const char *media_type;
+    const char *text;
+    struct conversion conversion;
+
+    /* Its usage record. Written once, by whoever answers. */
+    bool recorded;
+    bool resolved;
+    struct spool_ref ref;
+};
+
+/* Begin a request on a connection, with a copy of the raw target. NULL when memory is short. The connection's request is set. */
+struct request *request_new(struct api *api, struct conn *conn, const char *target, int64_t now_us);
+/* The exchange is over: forget it, wipe and free what it holds. */
+void request_free(struct request *r, int64_t now_us);
+
+/* Move to a state; false, and nothing happens, when another thread moved it elsewhere before or the move makes no sense. */
+bool request_move(struct request *r, enum request_state to);
+/* The same with the connection's lock held. */
+bool request_move_locked(struct request *r, enum request_state to);
+enum request_state request_state(struct request *r);
+
+/* The number that stands for a customer in queues and tables of this process. */
+uint64_t request_customer(const struct api *api, const char *customer);
+
+#endif
