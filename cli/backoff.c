@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* Exponential waits between restarts. */
+#include "backoff.h"
+
+int64_t backoff_next(struct backoff *backoff, int64_t alive_us)
+{
+    if (alive_us >= BACKOFF_RESET_US)
+        *backoff = (struct backoff){0};
+    backoff->deaths++;
+    backoff->delay_us = backoff->delay_us == 0 ? BACKOFF_FIRST_US : 2 * backoff->delay_us;
+    if (backoff->delay_us > BACKOFF_MAX_US)
+        backoff->delay_us = BACKOFF_MAX_US;
+    return backoff->delay_us;
+}

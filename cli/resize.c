@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: MIT */
+/* `cavage resize`: sends files to an API and writes the results beside them. */
+#include "cavage/clock.h"
+#include "cavage/err.h"
+#include "cavage/fs.h"
+#include "cli.h"
+#include "demo.h"
+#include "progress.h"
+#include "record.h"
+#include "resize_name.h"
+#include "run_file.h"
+#include "transfer.h"
+#include "units.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The first ones are parameters of the request, by the API's names. */
+enum {
+    OPT_WIDTH,
+    OPT_HEIGHT,
+    OPT_FIT,
+    OPT_FORMAT,
+    OPT_QUALITY,
+    OPT_BACKGROUND,
+    OPT_ENLARGE,
+    PARAMETERS,
+    OPT_OUT = PARAMETERS,
+    OPT_JOBS,
+    OPT_URL,
+    OPT_KEY,
+    OPT_KEY_FILE,
+    OPT_DATA,
+    OPT_CONFIG
+};
+
+enum { URL_SIZE = 4096, KEY_SIZE = 256, INPUT_MAX = 1 << 30, JOBS_DEFAULT = 4, NAMES_MAX = 10000 };
+
+/* One `cavage resize`. */
+struct resize {
+    const struct cli_args *args;
+    char url[URL_SIZE];
+    char key[KEY_SIZE];
+    const char *out_dir; /* NULL: beside each input */
+    char **written;      /* names of results so far, by input; NULL: none */
+    struct progress progress;
+};
+
+static void report_failure(struct resize *resize, const char *input, const char *reason)
+{
+    resize->progress.failed++;
+    progress_clear(&resize->progress);
+    cli_error(resize->args, "%s: %s", input, reason);
+}
+
+static uint8_t *load_input(void *arg, size_t index, size_t *len)
+{
+    struct resize *resize = arg;
+    const char *path = resize->args->operand[index], *reason = NULL;
+    uint8_t *data = NULL;
+    struct stat st = {0};
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0 || fstat(fd, &st) != 0)
+        reason = strerror(errno);
+    else if (!S_ISREG(st.st_mode))
+        reason = "not a file";
+    else if (st.st_size == 0 || st.st_size > INPUT_MAX)
+        reason = st.st_size == 0 ? "the file is empty" : "the file is larger than 1 GiB";
+    else if (!(data = malloc((size_t)st.st_size)))
+        reason = "memory is short";
+    *len = 0;
+    while (!reason && *len < (size_t)st.st_size) {
+        ssize_t count = read(fd, data + *len, (size_t)st.st_size - *len);
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count <= 0)
+            reason = count < 0 ? strerror(errno) : "the file became shorter while it was read";
+        else
+            *len += (size_t)count;
+    }
+    if (fd >= 0)
+        close(fd);
+    if (!reason)
+        return data;
+    free(data);
+    resize->progress.done++;
+    report_failure(resize, path, reason);
+    return NULL;
+}
+
+static bool was_written(const struct resize *resize, const char *path)
+{
+    for (int i = 0; i < resize->args->operand_count; i++)
+        if (resize->written[i] && strcmp(resize->written[i], path) == 0)
+            return true;
+    return false;
+}
+
+/* Write the result under a name that no other result of this run has. */
+static int write_result(struct resize *resize, size_t index, const struct transfer_answer *answer, const char **reason)
+{
+    struct image_header header = {0};
+    char path[FS_PATH_SIZE];
+    int err = image_header_read(answer->body, answer->len, &header);
+    if (err != ERR_OK) {
+        *reason = "the answer is not an image";
+        return err;
+    }
+    for (unsigned number = 1; number < NAMES_MAX; number++) {
+        err = resize_name(resize->out_dir, resize->args->operand[index], &header, number, path, sizeof(path));
+        if (err != ERR_OK || !was_written(resize, path))
+            break;
+    }
+    *reason = "the result's name is too long";
+    if (err == ERR_OK) {
+        err = fs_write_atomic(path, answer->body, answer->len, 0644);
+        *reason = "the result cannot be written";
+    }
+    if (err == ERR_OK && !(resize->written[index] = strdup(path)))
+        err = ERR_NOMEM;
+    return err;
+}
+
+static void on_answer(void *arg, size_t index, const struct transfer_answer *answer)
+{
+    struct resize *resize = arg;
+    const char *input = resize->args->operand[index], *reason = answer->error;
+    char why[CLI_WHY_SIZE], bytes[UNITS_SIZE];
+    resize->progress.done++;
+    if (answer->status != 0 && answer->status != 200) {
+        record_explain((const char *)answer->body, answer->len, answer->status, why, sizeof(why));
+        reason = why;
+    } else if (answer->status == 200 && write_result(resize, index, answer, &reason) == ERR_OK) {
+        resize->progress.bytes += answer->len;
+        units_bytes(answer->len, bytes);
+        progress_clear(&resize->progress);
+        printf("%s -> %s (%s)\n", input, resize->written[index], bytes);
+        fflush(stdout);
+        return;
+    }
+    report_failure(resize, input, reason);
+}
+
+static bool on_tick(void *arg)
+{
+    struct resize *resize = arg;
+    progress_draw(&resize->progress, clock_monotonic_us());
+    return true;
+}
+
+static bool set_key(struct resize *resize, const char *key)
+{
+    size_t len = strlen(key);
+    if (len == 0 || len >= sizeof(resize->key) || strpbrk(key, " \t\r\n"))
+        return false;
+    memcpy(resize->key, key, len + 1);
+    return true;
+}
+
+static bool read_key_file(struct resize *resize, const char *path)
+{
+    char text[KEY_SIZE + 1];
+    size_t len;
+    bool good = fs_read(path, text, sizeof(text), &len) == ERR_OK;
+    if (good) {
+        text[strcspn(text, "\r\n")] = '\0';
+        good = set_key(resize, text);
+    }
+    explicit_bzero(text, sizeof(text));
+    return good;
+}
+
+/* The key that was given for this call: by option, by file, by the environment. CLI_OK with an empty key when there is none. */
+static enum cli_status find_given_key(struct resize *resize)
+{
+    const char *const *option = resize->args->option;
+    const char *key = option[OPT_KEY] ? option[OPT_KEY] : option[OPT_KEY_FILE] ? NULL : resize->args->cli->key;
+    if (key && !set_key(resize, key)) {
+        cli_error(resize->args, "the key is malformed");
+        return CLI_USAGE;
+    }
+    if (option[OPT_KEY_FILE] && !option[OPT_KEY] && !read_key_file(resize, option[OPT_KEY_FILE])) {
+        cli_error(resize->args, "no key can be read from %s", option[OPT_KEY_FILE]);
+        return CLI_FAILED;
+    }
+    return CLI_OK;
+}
+
+/* The API; or, while it is started again, `cavage up`, which holds its listening socket. */
+static bool find_api(const struct conf *conf, struct run_file *file)
+{
+    static const char *const instances[] = {"api", "up"};
+    for (size_t i = 0; i < 2; i++)
+        if (run_file_read(conf, instances[i], file) == ERR_OK && run_file_alive(file) && file->listen[0])
+            return true;
+    return false;
+}
+
+/* URL and key of the system on the data folder, for what was not given. */
+static enum cli_status find_local(struct resize *resize)
+{
+    const char *const *option = resize->args->option;
+    struct conf *conf = NULL;
+    struct run_file file;
+    enum cli_status status = cli_conf_open(resize->args, option[OPT_CONFIG], option[OPT_DATA], &conf);
+    if (status != CLI_OK)
+        return status;
+    if (!find_api(conf, &file)) {
+        cli_error(resize->args, "no API runs on %s: start 'cavage up', or give --url",
+                  conf_str(conf, CONF_COMMON_DATA_DIR));
+        status = CLI_FAILED;
+    } else {
+        const char *host = file.listen;
+        bool any4 = strncmp(host, "0.0.0.0:", 8) == 0, any6 = strncmp(host, "[::]:", 5) == 0;
+        snprintf(resize->url, sizeof(resize->url), "http://%s%s",
+                 any4   ? "127.0.0.1:"
+                 : any6 ? "[::1]:"
+                        : "",
+                 host + (any4   ? 8
+                         : any6 ? 5
+                                : 0));
+    }
+    char demo[KEY_TEXT_SIZE];
+    if (status == CLI_OK && !resize->key[0]) {
+        if (demo_key_read(conf, demo) == ERR_OK && set_key(resize, demo)) {
+            explicit_bzero(demo, sizeof(demo));
+        } else {
+            cli_error(resize->args, "there is no key: set CAVAGE_KEY, or give --key-file");
+            status = CLI_FAILED;
+        }
+    }
+    conf_free(conf);
+    return status;
+}
+
+static enum cli_status make_url(struct resize *resize)
+{
+    static const char path[] = "/v1/resize";
+    const struct cli_args *args = resize->args;
+    size_t len = strlen(resize->url);
+    while (len > 0 && resize->url[len - 1] == '/')
+        resize->url[--len] = '\0';
+    int err = len + sizeof(path) <= sizeof(resize->url) ? ERR_OK : ERR_RANGE;
+    if (err == ERR_OK)
+        memcpy(resize->url + len, path, sizeof(path));
+    for (size_t i = 0; i < PARAMETERS && err == ERR_OK; i++) {
+        if (!args->option[i])
+            continue;
+        err = resize_query_add(resize->url, sizeof(resize->url), cli_resize.options[i].name,
+                               i == OPT_ENLARGE ? "1" : args->option[i]);
+    }
+    if (err != ERR_OK)
+        cli_error(args, "the URL is too long");
+    return err == ERR_OK ? CLI_OK : CLI_USAGE;
+}
+
+static enum cli_status find_target(struct resize *resize)
+{
+    const char *url = resize->args->option[OPT_URL];
+    enum cli_status status = find_given_key(resize);
+    if (status != CLI_OK)
+        return status;
+    /* The demo key is for the local system only; it never goes to an address that was given. */
+    if (!url)
+        status = find_local(resize);
+    else if (strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0)
+        status = CLI_USAGE;
+    else if (!resize->key[0])
+        status = CLI_FAILED;
+    else
+        snprintf(resize->url, sizeof(resize->url), "%s", url);
+    if (url && status == CLI_USAGE)
+        cli_error(resize->args, "--url begins with http:// or https://");
+    else if (url && status == CLI_FAILED)
+        cli_error(resize->args, "with --url a key is needed: set CAVAGE_KEY, or give --key-file");
+    return status == CLI_OK ? make_url(resize) : status;
+}
+
+static enum cli_status run_resize(const struct cli_args *args)
+{
+    struct resize resize = {.args = args, .out_dir = args->option[OPT_OUT]};
+    int64_t jobs = JOBS_DEFAULT;
+    if (args->option[OPT_JOBS] && cli_number(args->option[OPT_JOBS], 1, TRANSFER_PARALLEL_MAX, &jobs) != ERR_OK) {
+        cli_error(args, "--jobs is a number from 1 to %d", TRANSFER_PARALLEL_MAX);
+        return CLI_USAGE;
+    }
+    enum cli_status status = find_target(&resize);
+    if (status == CLI_OK && resize.out_dir && fs_mkdirs(resize.out_dir, 0777) != ERR_OK) {
+        cli_error(args, "%s cannot be used as folder for results", resize.out_dir);
+        status = CLI_FAILED;
+    }
+    resize.written = calloc((size_t)args->operand_count, sizeof(*resize.written));
+    if (status == CLI_OK && resize.written) {
+        struct transfer_spec spec = {.url = resize.url,
+                                     .key = resize.key,
+                                     .count = (size_t)args->operand_count,
+                                     .parallel = (unsigned)jobs,
+                                     .load = load_input,
+                                     .answered = on_answer,
+                                     .tick = on_tick,
+                                     .arg = &resize};
+        progress_open(&resize.progress, spec.count);
+        int err = transfer_run(&spec);
+        progress_clear(&resize.progress);
+        if (err != ERR_OK)
+            cli_error(args, "%s", err_text(err));
+        if (resize.progress.failed > 0 && args->operand_count > 1)
+            cli_error(args, "%zu of %d files failed", resize.progress.failed, args->operand_count);
+        status = err == ERR_OK && resize.progress.failed == 0 ? CLI_OK : CLI_FAILED;
+    }
+    explicit_bzero(resize.key, sizeof(resize.key));
+    for (int i = 0; resize.written && i < args->operand_count; i++)
+        free(resize.written[i]);
+    free(resize.written);
+    return status;
+}
+
+static const struct cli_option options[] = {
+    [OPT_WIDTH] = {"width", 'w', "PIXELS", "of the box; the aspect is kept"},
+    [OPT_HEIGHT] = {"height", 0, "PIXELS", "of the box"},
+    [OPT_FIT] = {"fit", 0, "FIT", "inside, cover, contain, fill or outside (default: inside)"},
+    [OPT_FORMAT] = {"format", 'f', "FORMAT", "jpeg, png, webp, avif, gif or tiff (default: the input's)"},
+    [OPT_QUALITY] = {"quality", 'q', "1-100", "of the encoder"},
+    [OPT_BACKGROUND] = {"background", 0, "COLOUR", "behind transparency, and around the image with fit contain"},
+    [OPT_ENLARGE] = {"enlarge", 0, NULL, "allow the result to be larger than the image"},
+    [OPT_OUT] = {"out", 'o', "DIR", "where results go (default: beside each file)"},
+    [OPT_JOBS] = {"jobs", 'j', "N", "files under way at a time (default: 4)"},
+    [OPT_URL] = {"url", 0, "URL", "of the API (default: the one that runs on the data folder)"},
+    [OPT_KEY] = {"key", 0, "KEY", "the API key; others can see command lines, so better: CAVAGE_KEY, or"},
+    [OPT_KEY_FILE] = {"key-file", 0, "FILE", "a file that holds the API key"},
+    [OPT_DATA] = CLI_OPT_DATA,
+    [OPT_CONFIG] = CLI_OPT_CONFIG,
+    {0},
+};
+
+const struct cli_command cli_resize = {
+    .name = "resize",
+    .operands = "FILE…",
+    .summary = "Resize files through the API",
+    .notes = "Results are called NAME-WIDTHxHEIGHT.EXTENSION. Without --url and a key, the API and the demo key of\n"
+             "the data folder are used.\n",
+    .operand_min = 1,
+    .operand_max = INT32_MAX,
+    .options = options,
+    .run = run_resize,
+};
