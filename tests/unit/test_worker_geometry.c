@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/* Tests of the fits. */
+#include "geometry.h"
+
+#include "cavage/err.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void check(const char *query, uint32_t w, uint32_t h, uint32_t width, uint32_t height, uint32_t canvas_width,
+                  uint32_t canvas_height)
+{
+    struct params p;
+    struct params_problem problem;
+    struct geometry g;
+    assert_int_equal(params_parse(query, strlen(query), &p, &problem), 0);
+    assert_int_equal(geometry_plan(&p, w, h, &g), 0);
+    if (g.width != width || g.height != height || g.canvas_width != canvas_width || g.canvas_height != canvas_height)
+        fail_msg("%s of %ux%u: %ux%u on %ux%u", query, w, h, g.width, g.height, g.canvas_width, g.canvas_height);
+}
+
+static void check_same(const char *query, uint32_t w, uint32_t h, uint32_t width, uint32_t height)
+{
+    check(query, w, h, width, height, width, height);
+}
+
+static void test_inside_keeps_aspect_and_never_enlarges(void **state)
+{
+    (void)state;
+    check_same("w=320", 1500, 1225, 320, 261);
+    check_same("h=100", 640, 480, 133, 100);
+    check_same("w=100&h=10", 640, 480, 13, 10);
+    check_same("w=2000", 640, 480, 640, 480);
+    check_same("w=2000&h=100", 640, 480, 133, 100);
+    check_same("w=1280&enlarge=1", 640, 480, 1280, 960);
+    check_same("", 640, 480, 640, 480);
+}
+
+static void test_sides_are_at_least_one_pixel(void **state)
+{
+    (void)state;
+    check_same("w=10", 10000, 2, 10, 1);
+    check_same("h=10", 2, 10000, 1, 10);
+}
+
+static void test_cover_fills_and_cuts(void **state)
+{
+    (void)state;
+    check("w=200&h=200&fit=cover", 1500, 1225, 245, 200, 200, 200);
+    check("w=200&h=50&fit=cover", 100, 100, 200, 200, 200, 50);
+    check_same("w=200&fit=cover", 100, 50, 200, 100);
+}
+
+static void test_contain_fits_and_pads(void **state)
+{
+    (void)state;
+    check("w=200&h=200&fit=contain", 400, 100, 200, 50, 200, 200);
+    check("w=200&h=200&fit=contain", 10, 20, 100, 200, 200, 200);
+    check_same("h=20&fit=contain", 100, 10, 200, 20);
+}
+
+static void test_fill_ignores_aspect(void **state)
+{
+    (void)state;
+    check_same("w=200&h=7&fit=fill", 400, 100, 200, 7);
+    check_same("w=200&fit=fill", 400, 100, 200, 100);
+}
+
+static void test_outside_reaches_both_sides(void **state)
+{
+    (void)state;
+    check_same("w=320&h=200&fit=outside", 900, 600, 320, 213);
+    check_same("w=32&h=400&fit=outside", 100, 100, 400, 400);
+}
+
+static void test_absurd_aspect_is_refused(void **state)
+{
+    struct params p = {.width = 16383, .fit = FIT_OUTSIDE};
+    struct geometry g;
+    (void)state;
+    assert_int_equal(geometry_plan(&p, 1, 1000000, &g), ERR_RANGE);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_inside_keeps_aspect_and_never_enlarges),
+        cmocka_unit_test(test_sides_are_at_least_one_pixel),
+        cmocka_unit_test(test_cover_fills_and_cuts),
+        cmocka_unit_test(test_contain_fits_and_pads),
+        cmocka_unit_test(test_fill_ignores_aspect),
+        cmocka_unit_test(test_outside_reaches_both_sides),
+        cmocka_unit_test(test_absurd_aspect_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* One image in memory made into another, or told about. The only part that knows libvips. */
+#ifndef CAVAGE_WORKER_CONVERT_H
+#define CAVAGE_WORKER_CONVERT_H
+
+#include "cavage/params.h"
+#include "cavage/wire.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What is wrong, closer than the outcome; the supervisor has the sentence for each. */
+enum convert_detail {
+    DETAIL_NONE,
+    DETAIL_DAMAGED,       /* the decoder gave up, or the data end too early */
+    DETAIL_UNSUPPORTED,   /* a codec or feature that is not taken in this format */
+    DETAIL_PIXELS,        /* too many pixels come in */
+    DETAIL_OUTPUT_PIXELS, /* too many would go out */
+    DETAIL_OUTPUT_SIDE,   /* a side is over what the format can hold */
+    DETAIL_OUTPUT_BYTES,  /* the result is over its buffer */
+    DETAIL_REQUEST,       /* the request did not parse */
+    DETAIL_COUNT
+};
+
+enum convert_space {
+    SPACE_OTHER,
+    SPACE_SRGB,
+    SPACE_GREY,
+    SPACE_CMYK,
+    SPACE_RGB16,
+    SPACE_GREY16,
+    SPACE_LAB,
+    SPACE_COUNT
+};
+
+/* What OPERATION_INFO tells beside the header. */
+struct convert_info {
+    uint32_t orientation; /* 1 .. 8 */
+    uint32_t space;       /* enum convert_space */
+    uint32_t alpha;       /* 0 or 1 */
+    uint32_t profile;     /* 0 or 1: an ICC profile is embedded */
+};
+
+struct convert_limits {
+    uint64_t max_pixels; /* of the image, and of the result */
+};
+
+struct convert_answer {
+    enum outcome outcome;
+    enum convert_detail detail;
+    size_t len; /* bytes in the output */
+    uint64_t limit_value, actual_value;
+    struct convert_info info;
+};
+
+/* Start libvips: one thread for a conversion, no caches, no loaders but ours. Starts no thread. ERR_INTERNAL. Once in a process. */
+int convert_open(void);
+
+/* Scale and encode the first page of `data` into out, of size bytes. Orientation is applied, colours are brought to sRGB, metadata are dropped. */
+void convert_resize(const struct params *params, const uint8_t *data, size_t len, const struct convert_limits *limits,
+                    uint8_t *out, size_t size, struct convert_answer *answer);
+
+/* Read the header only; answer->info. */
+void convert_info(const uint8_t *data, size_t len, const struct convert_limits *limits, struct convert_answer *answer);
+
+#endif

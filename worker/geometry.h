@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* From the size of an image and what was asked for to the size of the result. Pure. */
+#ifndef CAVAGE_WORKER_GEOMETRY_H
+#define CAVAGE_WORKER_GEOMETRY_H
+
+#include "cavage/params.h"
+
+#include <stdint.h>
+
+/* Scale to `width` x `height`; then, where the canvas differs, cut its middle out or put it in the middle of the canvas. */
+struct geometry {
+    uint32_t width, height;
+    uint32_t canvas_width, canvas_height;
+};
+
+/* width and height (1 .. INT32_MAX) are those of the upright image. Sizes are rounded to the nearest pixel, at least 1. ERR_RANGE when a
+ * side does not fit 32 bits. */
+int geometry_plan(const struct params *params, uint32_t width, uint32_t height, struct geometry *out);
+
+#endif

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: MIT */
+/* Jobs, from their arrival to their result. */
+#include "jobs.h"
+
+#include "answer.h"
+#include "worker_metrics.h"
+
+#include "cavage/bus.h"
+#include "cavage/clock.h"
+#include "cavage/err.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What a job whose client left may still use of a converter: less than replacing the converter would cost. */
+enum { CANCELLED_GRACE_US = 250 * 1000 };
+
+struct job {
+    struct pool_job pool; /* first: the pool hands back its address */
+    struct job *next;
+    size_t api;
+    bool cancelled;
+    struct wire_job wire;
+    uint8_t *message;
+    int64_t received_us, begun_us;
+    struct image_header header;
+};
+
+/* A singly linked list in order of arrival. */
+struct list {
+    struct job *first;
+    struct job **last;
+};
+
+struct jobs {
+    struct jobs_config config;
+    struct pool *pool;
+    struct list waiting;
+    struct list running;
+};
+
+static void list_init(struct list *l)
+{
+    l->first = NULL;
+    l->last = &l->first;
+}
+
+static void list_append(struct list *l, struct job *j)
+{
+    j->next = NULL;
+    *l->last = j;
+    l->last = &j->next;
+}
+
+static void list_prepend(struct list *l, struct job *j)
+{
+    j->next = l->first;
+    l->first = j;
+    if (!j->next)
+        l->last = &j->next;
+}
+
+static void list_remove(struct list *l, struct job *j)
+{
+    for (struct job **at = &l->first; *at; at = &(*at)->next) {
+        if (*at == j) {
+            *at = j->next;
+            if (!j->next)
+                l->last = at;
+            return;
+        }
+    }
+}
+
+int jobs_new(const struct jobs_config *config, struct jobs **out)
+{
+    struct jobs *jobs = calloc(1, sizeof(*jobs));
+    if (!jobs)
+        return ERR_NOMEM;
+    jobs->config = *config;
+    list_init(&jobs->waiting);
+    list_init(&jobs->running);
+    *out = jobs;
+    return 0;
+}
+
+void jobs_set_pool(struct jobs *jobs, struct pool *pool)
+{
+    jobs->pool = pool;
+}
+
+/* The image goes with its job. */
+static void job_free(struct job *j)
+{
+    uint8_t *image = j->message + (j->pool.data - j->message);
+    explicit_bzero(image, j->pool.len);
+    bus_free(j->message);
+    free(j);
+}
+
+static void list_free(struct list *l)
+{
+    while (l->first) {
+        struct job *j = l->first;
+        list_remove(l, j);
+        job_free(j);
+    }
+}
+
+void jobs_free(struct jobs *jobs)
+{
+    if (!jobs)
+        return;
+    list_free(&jobs->waiting);
+    list_free(&jobs->running);
+    free(jobs);
+}
+
+/* A result with what is known of the job. */
+static void result_init(const struct job *j, enum outcome outcome, enum convert_detail detail, struct wire_result *r)
+{
+    memset(r, 0, sizeof(*r));
+    r->sequence = j->wire.sequence;
+    r->job = j->wire.job;
+    r->outcome = outcome;
+    snprintf(r->detail, sizeof(r->detail), "%s", answer_text(outcome, detail));
+    r->input_format = j->header.format;
+    r->input_width = j->header.width;
+    r->input_height = j->header.height;
+    r->input_pages = j->header.pages;
+    r->wait_us = (uint64_t)((j->begun_us ? j->begun_us : clock_monotonic_us()) - j->received_us);
+}
+
+/* Hand the result over and forget the job, which is on no list any more. */
+static void job_end(struct jobs *jobs, struct job *j, struct wire_result *r, const uint8_t *body, size_t body_len)
+{
+    bool wanted = !j->cancelled;
+    metrics_add(jobs->config.metrics, wanted ? METRIC_JOBS + (size_t)r->outcome : METRIC_JOBS_CANCELLED, 1);
+    if (j->api != JOBS_NO_API)
+        jobs->config.ended(jobs->config.arg, j->api, r, body, body_len, wanted);
+    job_free(j);
+}
+
+static void job_refuse(struct jobs *jobs, struct job *j, enum outcome outcome, enum convert_detail detail)
+{
+    struct wire_result r;
+    result_init(j, outcome, detail, &r);
+    if (detail == DETAIL_PIXELS) {
+        r.limit_value = jobs->config.max_pixels;
+        r.actual_value = image_header_pixels(&j->header);
+    }
+    job_end(jobs, j, &r, NULL, 0);
+}
+
+/* What a test's image asks to be acted out. */
+static enum control_act act_of(const struct jobs *jobs, const uint8_t *data, size_t len)
+{
+    static const struct {
+        const char *mark;
+        enum control_act act;
+    } acts[] = {{"CVGTEST crash", ACT_CRASH},
+                {"CVGTEST hang", ACT_HANG},
+                {"CVGTEST exit", ACT_EXIT},
+                {"CVGTEST babble", ACT_BABBLE}};
+    for (size_t i = 0; jobs->config.test_mode && i < sizeof(acts) / sizeof(acts[0]); i++) {
+        size_t n = strlen(acts[i].mark);
+        if (len >= n && (memcmp(data, acts[i].mark, n) == 0 || memcmp(data + len - n, acts[i].mark, n) == 0))
+            return acts[i].act;
+    }
+    return jobs->config.sleep_ms > 0 ? ACT_SLEEP : ACT_CONVERT;
+}
+
+/* Judge the image by our own reading of its header. False when the job ended by that. */
+static bool job_admit(struct jobs *jobs, struct job *j)
+{
+    if (j->pool.act != ACT_CONVERT && j->pool.act != ACT_SLEEP)
+        return true;
+    int err = image_header_read(j->pool.data, j->pool.len, &j->header);
+    if (err == ERR_NOTFOUND)
+        job_refuse(jobs, j, OUTCOME_NOT_AN_IMAGE, DETAIL_NONE);
+    else if (err)
+        job_refuse(jobs, j, OUTCOME_UNDECODABLE, DETAIL_DAMAGED);
+    else if (image_header_pixels(&j->header) > jobs->config.max_pixels)
+        job_refuse(jobs, j, OUTCOME_TOO_LARGE, DETAIL_PIXELS);
+    else
+        return true;
+    return false;
+}
+
+int jobs_add(struct jobs *jobs, int64_t now_us, size_t api, const struct wire_job *m, uint8_t *message,
+             const uint8_t *body, size_t body_len)
+{
+    struct job *j = calloc(1, sizeof(*j));
+    if (!j) {
+        bus_free(message);
+        return ERR_NOMEM;
+    }
+    j->api = api;
+    j->wire = *m;
+    j->message = message;
+    j->received_us = now_us;
+    j->pool.operation = m->operation;
+    j->pool.request = j->wire.request;
+    j->pool.data = body;
+    j->pool.len = body_len;
+    j->pool.deadline_us = now_us + (int64_t)m->remaining_ms * 1000;
+    j->pool.act = act_of(jobs, body, body_len);
+    j->pool.sleep_ms = jobs->config.sleep_ms;
+    if (job_admit(jobs, j)) {
+        list_append(&jobs->waiting, j);
+        metrics_add(jobs->config.metrics, METRIC_JOBS_WAITING, 1);
+    }
+    return 0;
+}
+
+static void leave_queue(struct jobs *jobs, struct job *j)
+{
+    list_remove(&jobs->waiting, j);
+    metrics_add(jobs->config.metrics, METRIC_JOBS_WAITING, -1);
+}
+
+static void job_cancel_waiting(struct jobs *jobs, struct job *j)
+{
+    struct wire_result r;
+    leave_queue(jobs, j);
+    j->cancelled = true;
+    result_init(j, OUTCOME_NOT_STARTED, DETAIL_NONE, &r);
+    job_end(jobs, j, &r, NULL, 0);
+}
+
+static void job_cancel_running(struct jobs *jobs, struct job *j)
+{
+    j->cancelled = true;
+    pool_hurry(jobs->pool, &j->pool, CANCELLED_GRACE_US);
+}
+
+static struct job *list_find(const struct list *l, const struct id *api_boot, uint64_t sequence)
+{
+    for (struct job *j = l->first; j; j = j->next)
+        if (j->wire.sequence == sequence && id_equal(&j->wire.api_boot, api_boot))
+            return j;
+    return NULL;
+}
+
+void jobs_cancel(struct jobs *jobs, const struct id *api_boot, uint64_t sequence)
+{
+    struct job *waiting = list_find(&jobs->waiting, api_boot, sequence);
+    struct job *running = list_find(&jobs->running, api_boot, sequence);
+    if (waiting)
+        job_cancel_waiting(jobs, waiting);
+    if (running)
+        job_cancel_running(jobs, running);
+}
+
+void jobs_forget_api(struct jobs *jobs, size_t api)
+{
+    struct job *next;
+    for (struct job *j = jobs->waiting.first; j; j = next) {
+        next = j->next;
+        if (j->api == api) {
+            j->api = JOBS_NO_API;
+            job_cancel_waiting(jobs, j);
+        }
+    }
+    for (struct job *j = jobs->running.first; j; j = j->next) {
+        if (j->api == api) {
+            j->api = JOBS_NO_API;
+            job_cancel_running(jobs, j);
+        }
+    }
+}
+
+void jobs_begin(struct jobs *jobs, int64_t now_us)
+{
+    struct job *j;
+    while ((j = jobs->waiting.first) && pool_idle(jobs->pool) > 0) {
+        leave_queue(jobs, j);
+        if (now_us >= j->pool.deadline_us) {
+            job_refuse(jobs, j, OUTCOME_DEADLINE, DETAIL_NONE);
+            continue;
+        }
+        j->begun_us = now_us;
+        if (pool_start(jobs->pool, &j->pool)) {
+            job_refuse(jobs, j, OUTCOME_INTERNAL, DETAIL_NONE);
+            continue;
+        }
+        metrics_observe(jobs->config.metrics, METRIC_WAIT_SECONDS, now_us - j->received_us);
+        list_append(&jobs->running, j);
+    }
+}
+
+static void finish_resize(struct jobs *jobs, struct job *j, const struct pool_result *result, struct wire_result *r)
+{
+    struct image_header made;
+    /* Output is billed by what it is, not by what its maker says of it. */
+    if (image_header_read(result->output, result->output_len, &made)) {
+        r->outcome = OUTCOME_INTERNAL;
+        snprintf(r->detail, sizeof(r->detail), "%s", answer_text(OUTCOME_INTERNAL, DETAIL_NONE));
+        job_end(jobs, j, r, NULL, 0);
+        return;
+    }
+    r->output_format = made.format;
+    r->output_width = made.width;
+    r->output_height = made.height;
+    job_end(jobs, j, r, result->output, result->output_len);
+}
+
+static void finish_info(struct jobs *jobs, struct job *j, const struct pool_result *result, struct wire_result *r)
+{
+    char json[ANSWER_INFO_SIZE];
+    size_t len = answer_info(&j->header, &result->info, json);
+    job_end(jobs, j, r, (const uint8_t *)json, len);
+}
+
+/* The job goes back to where it was: at the head. */
+static void job_put_back(struct jobs *jobs, struct job *j)
+{
+    j->begun_us = 0;
+    list_prepend(&jobs->waiting, j);
+    metrics_add(jobs->config.metrics, METRIC_JOBS_WAITING, 1);
+}
+
+static void job_finish(struct jobs *jobs, struct job *j, const struct pool_result *result)
+{
+    struct wire_result r;
+    result_init(j, result->outcome, result->detail, &r);
+    r.cpu_us = result->cpu_us > 0 ? (uint64_t)result->cpu_us : 0;
+    r.convert_us = (uint64_t)result->convert_us;
+    r.limit_value = result->limit_value;
+    r.actual_value = result->actual_value;
+    if (r.outcome != OUTCOME_OK)
+        job_end(jobs, j, &r, NULL, 0);
+    else if (j->pool.operation == OPERATION_INFO)
+        finish_info(jobs, j, result, &r);
+    else
+        finish_resize(jobs, j, result, &r);
+}
+
+void jobs_finished(void *arg, const struct pool_job *job, const struct pool_result *result)
+{
+    static const struct pool_result never_begun = {.outcome = OUTCOME_LOST};
+    struct jobs *jobs = arg;
+    struct job *j = jobs->running.first;
+    while (j && &j->pool != job)
+        j = j->next;
+    if (!j)
+        return;
+    list_remove(&jobs->running, j);
+    if (!result && !j->cancelled)
+        job_put_back(jobs, j);
+    else
+        job_finish(jobs, j, result ? result : &never_begun);
+    if (result && result->output) {
+        explicit_bzero(result->output, result->output_len);
+        free(result->output);
+    }
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/* The converters of a worker: starts them through the zygote, hands each one image at a time, ends them at deadlines, replaces them. */
+#ifndef CAVAGE_WORKER_POOL_H
+#define CAVAGE_WORKER_POOL_H
+
+#include "control.h"
+
+#include "cavage/loop.h"
+#include "cavage/metrics.h"
+#include "cavage/wire.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct pool;
+
+/* A job as a converter gets it. Everything is the caller's until pool_config.finished is called for it. */
+struct pool_job {
+    enum operation operation;
+    const char *request;
+    const uint8_t *data;
+    size_t len;          /* at most pool_config.input_bytes */
+    int64_t deadline_us; /* monotonic */
+    enum control_act act;
+    uint32_t sleep_ms;
+};
+
+/* How it ended. All of it was checked. */
+struct pool_result {
+    enum outcome outcome;
+    enum convert_detail detail;
+    uint8_t *output; /* outcome OK of a resize: a private copy, to be freed by the receiver; else NULL */
+    size_t output_len;
+    uint64_t limit_value, actual_value;
+    struct convert_info info; /* outcome OK of an info */
+    int64_t cpu_us;           /* of the converter, as the kernel counts */
+    int64_t convert_us;
+};
+
+struct pool_config {
+    struct loop *loop;
+    struct metrics *metrics; /* indices of worker_metrics.h */
+    unsigned converters;     /* 1 .. CREDIT_SLOTS_MAX */
+    size_t input_bytes;
+    size_t output_bytes;
+    uint64_t max_pixels;
+    int64_t deadline_us; /* for one conversion */
+    unsigned recycle_jobs;
+    bool test_mode;
+    /* The job is done. NULL result: it was never begun, its converter had ended; give it to another. */
+    void (*finished)(void *arg, const struct pool_job *job, const struct pool_result *result);
+    /* The number of idle converters changed. */
+    void (*changed)(void *arg);
+    void *arg;
+};
+
+/* Start the zygote and the converters. Makes the process the reaper of its descendants. */
+int pool_open(const struct pool_config *config, struct pool **out);
+/* Ends all converters; no callback comes any more. */
+void pool_close(struct pool *pool);
+
+/* Give the job to an idle converter. ERR_AGAIN: none is idle. ERR_RANGE: too long. */
+int pool_start(struct pool *pool, const struct pool_job *job);
+/* Nobody waits for the job any more: it may go on for at most grace_us. It still finishes by the callback. */
+void pool_hurry(struct pool *pool, const struct pool_job *job, int64_t grace_us);
+
+unsigned pool_idle(const struct pool *pool);
+unsigned pool_busy(const struct pool *pool);
+/* Converters that take jobs now or in a moment. */
+unsigned pool_slots(const struct pool *pool);
+
+#endif

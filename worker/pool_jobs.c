@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+/* A job's way through a converter: handed over, answered, or cut short when the converter ends. */
+#include "pool_parts.h"
+
+#include "cavage/clock.h"
+#include "cavage/err.h"
+#include "cavage/log.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum {
+    REAP_RETRY_US = 1000,
+    REAP_TRIES_MAX = 200,
+    PATIENCE_US = 200 * 1000 /* with a converter that should end by itself */
+};
+
+/* End the converter; what its job gets is decided when it has ended. */
+static void end_converter(struct slot *s, enum slot_kill why)
+{
+    s->kill = why;
+    s->state = SLOT_ENDING;
+    slot_kill(s);
+}
+
+void pool_slot_timer(void *arg)
+{
+    struct slot *s = arg;
+    struct pool *p = s->owner;
+    if (s->state == SLOT_BUSY) {
+        end_converter(s, KILL_DEADLINE);
+        pool_changed(p);
+    } else if (s->state == SLOT_ENDING && s->pid_watch) {
+        /* It closed its channel, or was asked to end, and lives on. */
+        if (s->kill == KILL_NONE)
+            s->kill = KILL_PROTOCOL;
+        slot_kill(s);
+    } else if (s->state == SLOT_ENDING) {
+        pool_slot_ended(s, -1, 0);
+    }
+}
+
+int pool_start(struct pool *pool, const struct pool_job *job)
+{
+    struct slot *s = NULL;
+    struct control_job m;
+    if (job->len > pool->config.input_bytes || strlen(job->request) >= sizeof(m.request))
+        return ERR_RANGE;
+    for (unsigned i = 0; i < pool->count && !s; i++)
+        if (pool->slots[i].state == SLOT_IDLE)
+            s = &pool->slots[i];
+    if (!s)
+        return ERR_AGAIN;
+    s->started_us = clock_monotonic_us();
+    s->cpu_started_us = slot_cpu_us(s);
+    int64_t until = s->started_us + pool->config.deadline_us;
+    if (job->deadline_us < until)
+        until = job->deadline_us;
+    memset(&m, 0, sizeof(m));
+    m.operation = job->operation;
+    m.act = job->act;
+    m.sleep_ms = job->sleep_ms;
+    m.deadline_ms = until > s->started_us ? (uint32_t)((until - s->started_us) / 1000) : 0;
+    m.len = job->len;
+    m.max_pixels = pool->config.max_pixels;
+    memcpy(m.request, job->request, strlen(job->request) + 1);
+    memcpy(s->input, job->data, job->len);
+    s->input_used = job->len;
+    s->job = job;
+    s->state = SLOT_BUSY;
+    loop_timer_at(s->timer, until);
+    /* When this fails the converter is gone; its end tells, and the job goes to another. */
+    if (control_send(s->channel, &m, sizeof(m), NULL, 0))
+        s->started_us = 0;
+    metrics_set(pool->config.metrics, METRIC_CONVERTERS_BUSY, pool_busy(pool));
+    metrics_set(pool->config.metrics, METRIC_CONVERTERS_IDLE, pool_idle(pool));
+    return 0;
+}
+
+void pool_hurry(struct pool *pool, const struct pool_job *job, int64_t grace_us)
+{
+    for (unsigned i = 0; i < pool->count; i++) {
+        struct slot *s = &pool->slots[i];
+        int64_t end = s->started_us + grace_us;
+        if (s->job == job && s->state == SLOT_BUSY && end < job->deadline_us)
+            loop_timer_at(s->timer, end);
+    }
+}
+
+/* Hand the job back. The slot is free for the next one, so that the callback may start it. */
+static void finish_job(struct pool *p, struct slot *s, struct pool_result *r)
+{
+    const struct pool_job *job = s->job;
+    s->job = NULL;
+    if (r) {
+        r->convert_us = clock_monotonic_us() - s->started_us;
+        metrics_observe(p->config.metrics, METRIC_CONVERT_SECONDS, r->convert_us);
+        metrics_observe(p->config.metrics, METRIC_CPU_SECONDS, r->cpu_us);
+    }
+    p->config.finished(p->config.arg, job, r);
+}
+
+/* What a converter may say of its own; the rest is the supervisor's to find out. */
+static bool outcome_allowed(uint32_t outcome)
+{
+    return outcome == OUTCOME_OK || (outcome >= OUTCOME_NOT_AN_IMAGE && outcome <= OUTCOME_BAD_REQUEST) ||
+           outcome == OUTCOME_INTERNAL;
+}
+
+static bool answer_allowed(const struct slot *s, const struct control_answer *a)
+{
+    return outcome_allowed(a->outcome) && a->detail < DETAIL_COUNT && a->len <= s->output_bytes &&
+           (a->outcome == OUTCOME_OK || a->len == 0) && a->info.space < SPACE_COUNT && a->info.orientation <= 8;
+}
+
+/* Take over an answer that was checked. The output is copied once: its author can still write to it. */
+static int result_of(struct slot *s, const struct control_answer *a, struct pool_result *r)
+{
+    const struct pool_job *job = s->job;
+    memset(r, 0, sizeof(*r));
+    r->outcome = a->outcome;
+    r->detail = a->detail;
+    r->limit_value = a->limit_value;
+    r->actual_value = a->actual_value;
+    r->info = a->info;
+    s->output_used = a->len;
+    if (a->outcome != OUTCOME_OK || job->operation == OPERATION_INFO)
+        return 0;
+    r->output = a->len > 0 ? malloc(a->len) : NULL;
+    if (!r->output)
+        return ERR_NOMEM;
+    memcpy(r->output, s->output, a->len);
+    r->output_len = a->len;
+    return 0;
+}
+
+/* A converter that has had its share of images ends when its channel closes. */
+static void retire(struct pool *p, struct slot *s)
+{
+    pool_count(p, METRIC_CONVERTERS_RECYCLED);
+    s->kill = KILL_RETIRED;
+    s->state = SLOT_ENDING;
+    loop_unwatch(s->channel_watch);
+    s->channel_watch = NULL;
+    close(s->channel);
+    s->channel = -1;
+    loop_timer_at(s->timer, clock_monotonic_us() + PATIENCE_US);
+}
+
+void pool_slot_answered(void *arg, int fd, uint32_t events)
+{
+    struct slot *s = arg;
+    struct pool *p = s->owner;
+    struct control_answer a;
+    struct pool_result r;
+    size_t none;
+    (void)events;
+    int err = control_recv(fd, &a, sizeof(a), MSG_DONTWAIT, NULL, 0, &none);
+    if (err == ERR_AGAIN)
+        return;
+    if (err == ERR_CLOSED) {
+        loop_unwatch(s->channel_watch);
+        s->channel_watch = NULL;
+        s->state = SLOT_ENDING;
+        loop_timer_at(s->timer, clock_monotonic_us() + PATIENCE_US);
+        pool_changed(p);
+        return;
+    }
+    if (s->state == SLOT_ENDING)
+        return;
+    if (err || s->state != SLOT_BUSY || !answer_allowed(s, &a) || result_of(s, &a, &r)) {
+        end_converter(s, KILL_PROTOCOL);
+        pool_changed(p);
+        return;
+    }
+    loop_timer_cancel(s->timer);
+    r.cpu_us = slot_cpu_us(s) - s->cpu_started_us;
+    slot_wipe(s);
+    s->state = SLOT_IDLE;
+    if (++s->jobs >= p->config.recycle_jobs)
+        retire(p, s);
+    finish_job(p, s, &r);
+    pool_changed(p);
+}
+
+/* The end of a converter in mid-job, as an outcome. */
+static enum outcome outcome_of_end(const struct slot *s, int status)
+{
+    int signo = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    if (s->kill == KILL_DEADLINE || signo == SIGALRM)
+        return OUTCOME_DEADLINE;
+    /* From outside: an operator, or the kernel out of memory. Not the image's fault, as far as can be told. */
+    if (s->kill == KILL_NONE && (signo == SIGKILL || signo == SIGTERM || signo == SIGINT || signo == SIGHUP))
+        return OUTCOME_LOST;
+    return OUTCOME_CRASHED;
+}
+
+static void account_end(struct pool *p, const struct slot *s, int status, enum outcome outcome)
+{
+    if (s->kill == KILL_RETIRED)
+        return;
+    pool_count(p, METRIC_CONVERTERS_LOST);
+    if (s->kill == KILL_DEADLINE)
+        pool_count(p, METRIC_CONVERTERS_KILLED);
+    if (outcome == OUTCOME_CRASHED)
+        pool_count(p, METRIC_CONVERTERS_CRASHED);
+    log_warn("converter_lost", "a converter ended and is replaced", LOG_I("converter", s->pid),
+             LOG_S("outcome", outcome_text(outcome)), LOG_I("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0),
+             LOG_I("status", WIFEXITED(status) ? WEXITSTATUS(status) : 0));
+}
+
+/* Until the process in between has ended, its child is not ours yet. */
+static void wait_for_parent(struct slot *s)
+{
+    if (s->pid_watch)
+        loop_unwatch(s->pid_watch);
+    s->pid_watch = NULL;
+    s->state = SLOT_ENDING;
+    loop_timer_at(s->timer, clock_monotonic_us() + REAP_RETRY_US);
+}
+
+void pool_slot_ended(void *arg, int fd, uint32_t events)
+{
+    struct slot *s = arg;
+    struct pool *p = s->owner;
+    struct pool_result r;
+    int status = 0;
+    int64_t cpu_us = s->cpu_started_us;
+    (void)fd;
+    (void)events;
+    int err = slot_reap(s, &status, &cpu_us);
+    if (err == ERR_AGAIN)
+        return;
+    if (err && ++s->reap_tries < REAP_TRIES_MAX) {
+        wait_for_parent(s);
+        return;
+    }
+    /* Reaped as a stray before it was known: how it ended is not. */
+    if (err)
+        status = SIGKILL;
+    memset(&r, 0, sizeof(r));
+    r.outcome = outcome_of_end(s, status);
+    r.cpu_us = cpu_us - s->cpu_started_us;
+    account_end(p, s, status, r.outcome);
+    const struct pool_job *job = s->job;
+    bool begun = s->started_us > 0;
+    int64_t started_us = s->started_us;
+    slot_clear(s);
+    if (job) {
+        s->job = job;
+        s->started_us = started_us;
+        finish_job(p, s, begun ? &r : NULL);
+    }
+    pool_reap_strays(p);
+    pool_fill(p);
+    pool_changed(p);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of the pool share. */
+#ifndef CAVAGE_WORKER_POOL_PARTS_H
+#define CAVAGE_WORKER_POOL_PARTS_H
+
+#include "pool.h"
+#include "slot.h"
+#include "worker_metrics.h"
+
+struct pool {
+    struct pool_config config;
+    pid_t zygote_pid; /* 0: none */
+    int zygote_pidfd;
+    int control;
+    struct loop_watch *zygote_watch;
+    struct loop_watch *control_watch;
+    struct loop_timer *backoff;
+    int64_t backoff_us;
+    bool zygote_proven; /* it has made a converter */
+    uint64_t generation;
+    unsigned count;
+    struct slot slots[];
+};
+
+static inline void pool_count(struct pool *p, size_t metric)
+{
+    metrics_add(p->config.metrics, metric, 1);
+}
+
+/* Ask the zygote for every converter that is missing; start the zygote first if need be. */
+void pool_fill(struct pool *p);
+/* Set the gauges, tell the owner. */
+void pool_changed(struct pool *p);
+/* Reap children that belong to nobody: processes in between whose zygote was killed, and what they forked. */
+void pool_reap_strays(struct pool *p);
+
+/* Callbacks of a slot's process, channel and timer; arg is the slot. */
+void pool_slot_ended(void *arg, int fd, uint32_t events);
+void pool_slot_answered(void *arg, int fd, uint32_t events);
+void pool_slot_timer(void *arg);
+
+#endif

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* One converter as the pool sees it: its process, its channel, its buffers. */
+#ifndef CAVAGE_WORKER_SLOT_H
+#define CAVAGE_WORKER_SLOT_H
+
+#include "control.h"
+
+#include "cavage/loop.h"
+
+#include <sys/types.h>
+
+/* EMPTY -> STARTING (asked of the zygote) -> IDLE <-> BUSY -> ENDING (killed, or its channel closed) -> EMPTY. A process may end in any
+ * state; then, and only then, the slot is emptied. */
+enum slot_state { SLOT_EMPTY, SLOT_STARTING, SLOT_IDLE, SLOT_BUSY, SLOT_ENDING };
+
+/* Why the pool killed a converter. */
+enum slot_kill { KILL_NONE, KILL_DEADLINE, KILL_PROTOCOL, KILL_RETIRED };
+
+struct slot {
+    void *owner; /* the pool */
+    unsigned index;
+    enum slot_state state;
+    uint64_t generation; /* tells a late answer of the zygote from the awaited one */
+    pid_t pid;
+    int pidfd;
+    int channel;
+    struct loop_watch *pid_watch;
+    struct loop_watch *channel_watch;
+    struct loop_timer *timer; /* BUSY: the deadline; ENDING: the patience with it */
+    uint8_t *input;
+    uint8_t *output;
+    size_t input_bytes, output_bytes;
+    size_t input_used, output_used; /* to be wiped */
+    unsigned jobs;
+    unsigned reap_tries;
+    enum slot_kill kill;
+    const void *job; /* the pool_job of a busy converter; kept while it is being killed */
+    int64_t started_us, cpu_started_us;
+};
+
+/* Make buffers and channel; *fds gets what the converter needs, in the order channel, input, output. The caller closes them. */
+int slot_prepare(struct slot *s, size_t input_bytes, size_t output_bytes, int fds[CONTROL_FDS_MAX]);
+/* Release process, channel and buffers, whatever there is. */
+void slot_clear(struct slot *s);
+/* Wipe what the last job left in the buffers, and give big ones back to the kernel. */
+void slot_wipe(struct slot *s);
+
+/* CPU time of the process so far; 0 when it cannot be told. */
+int64_t slot_cpu_us(const struct slot *s);
+/* Reap the process. ERR_AGAIN: it lives; ERR_NOTFOUND: it is not this process's child, or not yet. *cpu_us gets its whole CPU time. */
+int slot_reap(struct slot *s, int *status, int64_t *cpu_us);
+void slot_kill(const struct slot *s);
+
+#endif

@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: MIT */
+/* The supervisor's loop: messages in, credit, results out. */
+#include "supervisor.h"
+
+#include "jobs.h"
+#include "peers.h"
+#include "pool.h"
+#include "worker_metrics.h"
+
+#include "cavage/bus.h"
+#include "cavage/clock.h"
+#include "cavage/credit.h"
+#include "cavage/err.h"
+#include "cavage/frame.h"
+#include "cavage/log.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+enum {
+    ADDRESS_SIZE = 256,
+    SLEEP_MAX_MS = 600 * 1000,
+    FLUSH_US = 1000,       /* between two tries to send what waits */
+    LINGER_US = 300 * 1000 /* after the last result of a drain: nanomsg loses what is sent just before the exit */
+};
+
+struct supervisor {
+    struct daemon *daemon;
+    char address[ADDRESS_SIZE];
+    struct id boot;
+    size_t max_body;
+    struct bus_pull *pull;
+    struct loop_watch *pull_watch;
+    struct loop_timer *timer;
+    struct credit *credit;
+    struct peers *peers;
+    struct jobs *jobs;
+    struct pool *pool;
+    unsigned converters;
+    int loadavg_fd;
+    bool ready;
+    bool draining;
+    int64_t drain_until_us;
+    int64_t quiet_since_us; /* draining: nothing was left to do or to send */
+};
+
+/* ---- Out ---- */
+
+/* A RESULT with the status of this moment. */
+static void send_result(struct supervisor *s, size_t api, struct wire_result *r, const uint8_t *body, size_t body_len)
+{
+    uint8_t *data;
+    uint8_t *room;
+    size_t len;
+    credit_status(s->credit, clock_monotonic_us(), api, &r->status);
+    int err = wire_pack_result(r, body_len, bus_alloc, &data, &len, &room);
+    if (!err) {
+        if (body_len > 0)
+            memcpy(room, body, body_len);
+        err = peers_send(s->peers, api, data);
+    }
+    if (err) {
+        metrics_add(s->daemon->metrics, METRIC_RESULTS_DROPPED, 1);
+        log_warn("result_dropped", "a result could not be sent", LOG_S("reason", err_text(err)));
+    }
+    s->quiet_since_us = 0;
+}
+
+static void on_job_ended(void *arg, size_t api, struct wire_result *r, const uint8_t *body, size_t body_len,
+                         bool wanted)
+{
+    struct supervisor *s = arg;
+    credit_done(s->credit, clock_monotonic_us(), api, r->sequence);
+    if (wanted)
+        send_result(s, api, r, body, body_len);
+}
+
+static void send_status(struct supervisor *s, int64_t now_us, size_t api)
+{
+    struct wire_status m;
+    uint8_t *data;
+    size_t len;
+    credit_status(s->credit, now_us, api, &m);
+    /* What waits for this API is older, and says more; the next status is 250 ms away. */
+    if (!peers_waits(s->peers, api) && wire_pack_status(&m, bus_alloc, &data, &len) == 0)
+        (void)peers_send(s->peers, api, data);
+}
+
+/* ---- In ---- */
+
+static void on_hello(struct supervisor *s, int64_t now_us, const struct frame *f)
+{
+    struct wire_hello m;
+    size_t api;
+    bool is_new;
+    if (wire_unpack_hello(f, &m) || credit_hello(s->credit, now_us, &m, &api, &is_new)) {
+        metrics_add(s->daemon->metrics, METRIC_MESSAGES_REFUSED, 1);
+        return;
+    }
+    if (!is_new)
+        return;
+    int err = peers_open(s->peers, api, m.result_address);
+    if (err)
+        log_error("results_unreachable", "cannot connect to an API's result address",
+                  LOG_S("address", m.result_address), LOG_S("reason", err_text(err)));
+    else
+        log_info("api_connected", "an API says hello", LOG_S("address", m.result_address));
+}
+
+/* True when the message was taken over. */
+static bool on_job(struct supervisor *s, int64_t now_us, const struct frame *f, uint8_t *message)
+{
+    struct wire_job m;
+    size_t api = 0;
+    int err = wire_unpack_job(f, &m) ? ERR_INVALID : credit_job(s->credit, now_us, &m, &api);
+    if (err == 0) {
+        if (jobs_add(s->jobs, now_us, api, &m, message, f->body, f->body_len))
+            credit_done(s->credit, now_us, api, m.sequence);
+        return true;
+    }
+    metrics_add(s->daemon->metrics, METRIC_MESSAGES_REFUSED, 1);
+    if (err == ERR_DENIED || err == ERR_FULL) {
+        struct wire_result r = {.sequence = m.sequence, .job = m.job, .outcome = OUTCOME_NOT_STARTED};
+        send_result(s, api, &r, NULL, 0);
+        metrics_add(s->daemon->metrics, METRIC_JOBS + OUTCOME_NOT_STARTED, 1);
+    }
+    return false;
+}
+
+static void on_cancel(struct supervisor *s, const struct frame *f)
+{
+    struct wire_cancel m;
+    if (wire_unpack_cancel(f, &m) == 0 && id_equal(&m.worker_boot, &s->boot))
+        jobs_cancel(s->jobs, &m.api_boot, m.sequence);
+}
+
+static void take_message(struct supervisor *s, uint8_t *data, size_t len)
+{
+    struct frame f;
+    int64_t now_us = clock_monotonic_us();
+    bool taken = false;
+    bool known = frame_parse(data, len, s->max_body, &f) == 0;
+    if (known && f.type == FRAME_HELLO)
+        on_hello(s, now_us, &f);
+    else if (known && f.type == FRAME_JOB)
+        taken = on_job(s, now_us, &f, data);
+    else if (known && f.type == FRAME_CANCEL)
+        on_cancel(s, &f);
+    else
+        metrics_add(s->daemon->metrics, METRIC_MESSAGES_REFUSED, 1);
+    if (!taken)
+        bus_free(data);
+}
+
+/* ---- Between ---- */
+
+/* Runnable tasks of this host for each of its cores, in thousandths. The kernel writes "0.20 0.18 0.12 RUNNABLE/ALL LAST". */
+static unsigned load_permille(const struct supervisor *s)
+{
+    char text[128];
+    ssize_t n = s->loadavg_fd >= 0 ? pread(s->loadavg_fd, text, sizeof(text) - 1, 0) : -1;
+    if (n <= 0)
+        return 0;
+    text[n] = '\0';
+    const char *at = text;
+    for (int i = 0; i < 3; i++) {
+        at = strchr(at, ' ');
+        if (!at)
+            return 0;
+        at++;
+    }
+    return (unsigned)(strtoul(at, NULL, 10) * 1000 / (unsigned long)sysconf(_SC_NPROCESSORS_ONLN));
+}
+
+static void tell_apis(struct supervisor *s, int64_t now_us)
+{
+    size_t api;
+    while (credit_next_gone(s->credit, now_us, &api)) {
+        jobs_forget_api(s->jobs, api);
+        peers_close(s->peers, api);
+        log_info("api_gone", "an API was silent too long or was replaced", LOG_U("api", api));
+    }
+    bool load_read = false;
+    while (credit_next_status(s->credit, now_us, &api)) {
+        if (!load_read)
+            credit_set_busy(s->credit, now_us, pool_busy(s->pool), load_permille(s));
+        load_read = true;
+        send_status(s, now_us, api);
+    }
+    peers_flush(s->peers);
+}
+
+/* Over when all that was held is answered, and a while has passed for it to leave. */
+static bool drain_over(struct supervisor *s, int64_t now_us)
+{
+    if (credit_held(s->credit) > 0 || peers_backlog(s->peers) > 0)
+        s->quiet_since_us = 0;
+    else if (s->quiet_since_us == 0)
+        s->quiet_since_us = now_us;
+    return (s->quiet_since_us > 0 && now_us - s->quiet_since_us >= LINGER_US) || now_us >= s->drain_until_us;
+}
+
+static int64_t sooner(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* After every event: start jobs, tell APIs, and see when to come back. */
+static void go_on(struct supervisor *s)
+{
+    int64_t now_us = clock_monotonic_us();
+    if (!s->pool || !s->pull)
+        return;
+    jobs_begin(s->jobs, now_us);
+    credit_set_slots(s->credit, now_us, pool_slots(s->pool));
+    tell_apis(s, now_us);
+    int64_t next = credit_next_us(s->credit);
+    if (peers_backlog(s->peers) > 0)
+        next = sooner(next, now_us + FLUSH_US);
+    if (s->draining && drain_over(s, now_us))
+        daemon_drained(s->daemon);
+    else if (s->draining)
+        next =
+            sooner(next, sooner(s->drain_until_us, s->quiet_since_us > 0 ? s->quiet_since_us + LINGER_US : INT64_MAX));
+    loop_timer_at(s->timer, next);
+}
+
+static void on_messages(void *arg, int fd, uint32_t events)
+{
+    struct supervisor *s = arg;
+    uint8_t *data;
+    size_t len;
+    (void)fd;
+    (void)events;
+    while (bus_recv(s->pull, &data, &len) == 0)
+        take_message(s, data, len);
+    go_on(s);
+}
+
+static void on_timer(void *arg)
+{
+    go_on(arg);
+}
+
+/* Ready when all converters have come up once. */
+static void on_pool_changed(void *arg)
+{
+    struct supervisor *s = arg;
+    go_on(s);
+    if (!s->ready && s->pull && pool_idle(s->pool) == s->converters) {
+        s->ready = true;
+        daemon_ready(s->daemon);
+    }
+}
+
+/* ---- Life ---- */
+
+static unsigned converters_wanted(const struct conf *conf)
+{
+    int64_t n = conf_int(conf, CONF_WORKER_CONVERTERS);
+    if (n == 0)
+        n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : n > CREDIT_SLOTS_MAX ? CREDIT_SLOTS_MAX : (unsigned)n;
+}
+
+static uint32_t test_sleep_ms(const struct daemon *daemon)
+{
+    static const char mode[] = "sleep:";
+    const char *text = daemon->test_mode ? getenv("CAVAGE_TEST_CONVERTER") : NULL;
+    if (!text)
+        return 0;
+    unsigned long ms = strncmp(text, mode, strlen(mode)) == 0 ? strtoul(text + strlen(mode), NULL, 10) : 0;
+    if (ms == 0 || ms > SLEEP_MAX_MS)
+        log_warn("test_converter", "CAVAGE_TEST_CONVERTER is not sleep:MS", LOG_S("value", text));
+    return ms <= SLEEP_MAX_MS ? (uint32_t)ms : 0;
+}
+
+static int open_jobs(struct supervisor *s)
+{
+    const struct conf *conf = s->daemon->conf;
+    struct jobs_config jobs = {
+        .metrics = s->daemon->metrics,
+        .max_pixels = (uint64_t)conf_int(conf, CONF_WORKER_MAX_PIXELS),
+        .test_mode = s->daemon->test_mode,
+        .sleep_ms = test_sleep_ms(s->daemon),
+        .ended = on_job_ended,
+        .arg = s,
+    };
+    return jobs_new(&jobs, &s->jobs);
+}
+
+static void on_pool_finished(void *arg, const struct pool_job *job, const struct pool_result *result)
+{
+    struct supervisor *s = arg;
+    jobs_finished(s->jobs, job, result);
+}
+
+static int open_pool(struct supervisor *s)
+{
+    const struct conf *conf = s->daemon->conf;
+    s->converters = converters_wanted(conf);
+    struct pool_config pool = {
+        .loop = s->daemon->loop,
+        .metrics = s->daemon->metrics,
+        .converters = s->converters,
+        .input_bytes = s->max_body,
+        .output_bytes = (size_t)conf_int(conf, CONF_WORKER_MAX_OUTPUT_BYTES),
+        .max_pixels = (uint64_t)conf_int(conf, CONF_WORKER_MAX_PIXELS),
+        .deadline_us = conf_int(conf, CONF_WORKER_CONVERT_DEADLINE_MS) * 1000,
+        .recycle_jobs = (unsigned)conf_int(conf, CONF_WORKER_RECYCLE_JOBS),
+        .test_mode = s->daemon->test_mode,
+        .finished = on_pool_finished,
+        .changed = on_pool_changed,
+        .arg = s,
+    };
+    int err = pool_open(&pool, &s->pool);
+    if (!err)
+        jobs_set_pool(s->jobs, s->pool);
+    return err;
+}
+
+static int open_bus(struct supervisor *s)
+{
+    int err = peers_new(CREDIT_APIS_MAX, (size_t)2 * s->converters + CREDIT_APIS_MAX, &s->peers);
+    if (!err)
+        err = conf_address(s->daemon->conf, conf_str(s->daemon->conf, CONF_WORKER_LISTEN), s->address,
+                           sizeof(s->address));
+    if (!err)
+        err = bus_pull_open(s->address, s->max_body + FRAME_HEADER_MAX + FRAME_PREAMBLE_BYTES, &s->pull);
+    if (!err)
+        err = loop_watch(s->daemon->loop, bus_pull_fd(s->pull), EPOLLIN, on_messages, s, &s->pull_watch);
+    if (err)
+        log_error("listen_failed", "cannot take jobs at worker.listen", LOG_S("address", s->address),
+                  LOG_S("reason", err_text(err)));
+    return err;
+}
+
+int supervisor_start(struct daemon *daemon)
+{
+    struct supervisor *s = calloc(1, sizeof(*s));
+    if (!s)
+        return ERR_NOMEM;
+    daemon->state = s;
+    s->daemon = daemon;
+    s->max_body = (size_t)conf_int(daemon->conf, CONF_API_MAX_BODY_BYTES);
+    s->loadavg_fd = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
+    id_random(&s->boot);
+    int err = credit_new(&s->boot, &s->credit);
+    if (!err)
+        err = loop_timer_new(daemon->loop, on_timer, s, &s->timer);
+    if (!err)
+        err = open_jobs(s);
+    if (!err)
+        err = open_pool(s);
+    if (err)
+        log_error("start_failed", "cannot start converters", LOG_S("reason", err_text(err)));
+    return err ? err : open_bus(s);
+}
+
+void supervisor_drain(struct daemon *daemon)
+{
+    struct supervisor *s = daemon->state;
+    int64_t now_us = clock_monotonic_us();
+    s->draining = true;
+    s->drain_until_us = now_us + conf_int(daemon->conf, CONF_WORKER_DRAIN_MS) * 1000;
+    credit_drain(s->credit, now_us);
+    go_on(s);
+}
+
+void supervisor_stop(struct daemon *daemon)
+{
+    struct supervisor *s = daemon->state;
+    if (!s)
+        return;
+    pool_close(s->pool);
+    jobs_free(s->jobs);
+    peers_free(s->peers);
+    if (s->pull_watch)
+        loop_unwatch(s->pull_watch);
+    if (s->pull)
+        bus_pull_close(s->pull);
+    if (s->timer)
+        loop_timer_free(s->timer);
+    credit_free(s->credit);
+    if (s->loadavg_fd >= 0)
+        close(s->loadavg_fd);
+    free(s);
+    daemon->state = NULL;
+}
+
+void supervisor_describe(struct daemon *daemon, char *out, size_t size)
+{
+    const struct supervisor *s = daemon->state;
+    snprintf(out, size, "\"listen\":\"%s\",\"converters\":%u", s->address, s->converters);
+}

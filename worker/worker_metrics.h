@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* The worker's metrics, by index in worker_metrics. */
+#ifndef CAVAGE_WORKER_METRICS_H
+#define CAVAGE_WORKER_METRICS_H
+
+#include "cavage/metrics.h"
+#include "cavage/wire.h"
+
+enum {
+    OUTCOME_COUNT = OUTCOME_INTERNAL + 1,
+    METRIC_JOBS = 0, /* + enum outcome */
+    METRIC_JOBS_CANCELLED = METRIC_JOBS + OUTCOME_COUNT,
+    METRIC_JOBS_WAITING,
+    METRIC_CONVERTERS_BUSY,
+    METRIC_CONVERTERS_IDLE,
+    METRIC_CONVERTERS_STARTED,
+    METRIC_CONVERTERS_RECYCLED,
+    METRIC_CONVERTERS_LOST,
+    METRIC_CONVERTERS_KILLED,
+    METRIC_CONVERTERS_CRASHED,
+    METRIC_ZYGOTES_STARTED,
+    METRIC_MESSAGES_REFUSED,
+    METRIC_RESULTS_DROPPED,
+    METRIC_WAIT_SECONDS,
+    METRIC_CONVERT_SECONDS,
+    METRIC_CPU_SECONDS,
+    WORKER_METRIC_COUNT
+};
+
+extern const struct metric_def worker_metrics[WORKER_METRIC_COUNT];
+
+#endif
