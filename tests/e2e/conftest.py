@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: MIT
+"""Fixtures: a running system shared by the tests of a module, and a factory for tests that break theirs."""
+
+import pytest
+
+from harness import System
+
+
+@pytest.fixture(scope="module")
+def system():
+    """All daemons, one worker with two converters, shared by the tests of a module, which leave it as they found it."""
+    running = System().start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def key(system):
+    """A key of a customer without limits."""
+    return system.new_customer("tester")
+
+
+@pytest.fixture
+def make_system():
+    """make_system(workers=2, …) starts a system of the test's own; it is drained and checked afterwards."""
+    made = []
+
+    def make(**options):
+        made.append(System(**options))
+        return made[-1].start()
+
+    yield make
+    for running in made:
+        running.stop()

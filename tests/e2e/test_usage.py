@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: MIT
+"""Usage: a record of every answer, in the files and in `cavage usage`."""
+
+import csv
+import hashlib
+import io
+import json
+import subprocess
+
+import images
+from harness import wait_until
+
+PHOTO = images.encoded("jpeg", 320, 240)
+
+
+def rows_of(system, requests):
+    def enough():
+        rows = system.usage_records()
+        return rows if sum(row["requests"] for row in rows) >= requests else None
+
+    return wait_until(enough, f"{requests} requests in the usage", interval_s=0.1)
+
+
+def test_open_hour_shows_every_answer(make_system):
+    running = make_system()
+    first, second = running.new_customer("ann"), running.new_customer("bob")
+    got = [running.post("/v1/resize?width=100", PHOTO, first) for _ in range(3)]
+    assert running.post("/v1/resize?width=100", b"junk" * 100, first).status_code == 415
+    assert running.post("/v1/info", PHOTO, second).status_code == 200
+    # Neither wrong keys nor refused parameters make records.
+    assert running.post("/v1/resize?width=0", PHOTO, second).status_code == 400
+    rows = rows_of(running, 5)
+    table = {(row["customer"], row["operation"]): row for row in rows}
+    ann = table["ann", "resize"]
+    assert (ann["requests"], ann["succeeded"]) == (4, 3)
+    assert ann["output_bytes"] >= sum(len(a.content) for a in got)
+    assert ann["input_bytes"] == 3 * len(PHOTO) + 400
+    assert ann["cpu_us"] > 0
+    assert table["bob", "info"]["requests"] == 1
+
+
+def test_hour_is_closed_into_files_that_agree(make_system):
+    running = make_system()
+    key = running.new_customer("ann")
+    for _ in range(4):
+        assert running.post("/v1/resize?width=100", PHOTO, key, headers={"Idempotency-Key": "one"}).status_code == 200
+    rows_of(running, 4)
+    assert running.meter.stop() == 0
+    # In test mode the meter can be told to close the open hour too.
+    running.meter.argv.append("--test")
+    running.meter.env["CAVAGE_TEST_CLOSE_OPEN_HOURS"] = "1"
+    running.meter.start()
+    usage = running.data / "usage"
+    raw = wait_until(lambda: list(usage.glob("raw/*/*/*/*.jsonl.zst")), "the raw file")[0]
+    manifest_path = wait_until(lambda: list(usage.glob("hourly/*/*/*/*.manifest.json")), "the manifest")[0]
+    text = subprocess.run(["zstdcat", str(raw)], capture_output=True, check=True).stdout.decode()
+    records = [json.loads(line) for line in text.splitlines()]
+    assert len(records) == 4 and all(r["customer"] == "ann" and r["idempotency_key"] == "one" for r in records)
+    manifest = json.loads(manifest_path.read_text())
+    table = next(usage.glob("hourly/*/*/*/*.csv"))
+    lines = list(csv.DictReader(io.StringIO(table.read_text())))
+    assert sum(int(line["Requests"]) for line in lines) == 4
+    digest = hashlib.blake2b(table.read_bytes(), digest_size=32).hexdigest()
+    assert digest in json.dumps(manifest)
+
+
+def test_usage_command_formats(make_system):
+    running = make_system()
+    key = running.new_customer("ann")
+    assert running.post("/v1/resize?width=100", PHOTO, key).status_code == 200
+    rows_of(running, 1)
+    assert "ann" in running.cli("usage").stdout
+    assert running.cli("usage", "--format", "csv", "--customer", "ann").stdout.count("\n") == 2
+    assert json.loads(running.cli("usage", "--format", "json", "--customer", "nobody").stdout) == []
+    assert running.cli("usage", "--by", "century", check=False).returncode == 2
