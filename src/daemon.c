@@ -28,6 +28,7 @@ struct daemon_life {
     char run_file[FS_PATH_SIZE];
     bool draining;
     bool failed;
+    bool misconfigured;
     pthread_mutex_t lock; /* guards serving, and keeps refresh and stop apart */
     bool serving;         /* from the end of start to the beginning of stop: refresh may look at the daemon's state */
 };
@@ -58,6 +59,7 @@ static int load_conf(struct daemon *daemon)
     int err = daemon_options_load(&life->options, &life->conf, why, sizeof(why));
     if (err != ERR_OK) {
         log_error("config_invalid", why);
+        life->misconfigured = true;
         return err;
     }
     daemon->conf = life->conf;
@@ -282,6 +284,9 @@ int daemon_main(const struct daemon_spec *spec, int argc, char **argv)
         log_info("stopped", "stopped as asked", LOG_U("log_lines_lost", log_lost()));
     else
         log_error("failed", "ended by a failure", LOG_S("error", err_text(err)));
+    /* A supervisor that starts the daemon again would not mend its configuration. */
+    if (life.misconfigured)
+        return 2;
     return err == ERR_OK ? 0 : 1;
 }
 

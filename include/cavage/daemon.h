@@ -50,10 +50,10 @@ struct daemon_spec {
 };
 
 /* The whole life of a daemon. Options: --config FILE (else CAVAGE_CONFIG, else none), --data DIR, --instance NAME, --test, --help,
- * --version. Options beat the environment, which beats the file. Returns the exit status: 0 stopped as asked, 1 failed, 2 usage. Sets
- * no_new_privs, no core files, not dumpable; raises the limit of descriptors. Ignores SIGPIPE. Blocks SIGTERM, SIGINT and SIGHUP: children
- * have to reset their mask. Makes the data folder and the run folder, and refuses to run twice under one instance name. Without --test it
- * removes CAVAGE_TEST_* from the environment. */
+ * --version. Options beat the environment, which beats the file. Returns the exit status: 0 stopped as asked, 1 failed, 2 usage or a
+ * configuration that is refused. Sets no_new_privs, no core files, not dumpable; raises the limit of descriptors. Ignores SIGPIPE. Blocks
+ * SIGTERM, SIGINT and SIGHUP: children have to reset their mask. Makes the data folder and the run folder, and refuses to run twice under one
+ * instance name. Without --test it removes CAVAGE_TEST_* from the environment. */
 int daemon_main(const struct daemon_spec *spec, int argc, char **argv);
 
 /* Say that the daemon serves: sets ready, writes RUN_DIR/<instance>.json {"pid":…,"ops":"http://…",…}, logs event "ready". A run file that cannot be

@@ -328,12 +328,12 @@ static void test_options_beat_the_environment_and_that_the_file(void **state)
     unsetenv("CAVAGE_API_LISTEN");
 }
 
-static void test_invalid_configuration_exits_1(void **state)
+static void test_invalid_configuration_exits_2(void **state)
 {
     (void)state;
     struct child child = launch(ARGS("--config", "/nowhere/c.conf"));
     assert_non_null(strstr(await(&child, "\"event\":\"config_invalid\""), "/nowhere/c.conf: not found"));
-    assert_int_equal(finish(&child), 1);
+    assert_int_equal(finish(&child), 2);
 }
 
 static void test_help_and_version_exit_0_and_usage_errors_2(void **state)
@@ -371,7 +371,7 @@ int main(void)
         cmocka_unit_test(test_open_run_folder_is_refused),
         cmocka_unit_test(test_hangup_reloads_what_may_change),
         cmocka_unit_test(test_options_beat_the_environment_and_that_the_file),
-        cmocka_unit_test(test_invalid_configuration_exits_1),
+        cmocka_unit_test(test_invalid_configuration_exits_2),
         cmocka_unit_test(test_help_and_version_exit_0_and_usage_errors_2),
     };
     return cmocka_run_group_tests_name("daemon", tests, set_up, tear_down);
