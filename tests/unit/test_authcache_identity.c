@@ -403,6 +403,20 @@ static void test_cache_behind_the_log_takes_a_snapshot(void **state)
     assert_int_equal(cached(f, 99, &record), 0);
 }
 
+static void test_cache_minds_a_log_that_is_empty(void **state)
+{
+    struct fixture *f = *state;
+    struct auth_record record;
+
+    add_customer(f, "acme");
+    assert_step(f, CACHE_SNAPSHOT);
+    identity_close(f->identity);
+    assert_int_equal(identity_open(f->store, MAP_BYTES, 0, &f->identity), 0);
+    add_key(f, "acme", 1);
+    assert_step(f, CACHE_SNAPSHOT);
+    assert_int_equal(cached(f, 1, &record), 0);
+}
+
 static void store_path(const struct fixture *f, const char *name, char path[128])
 {
     snprintf(path, 128, "%s/%s", f->store, name);
@@ -492,6 +506,7 @@ int main(void)
         TEST(test_cache_follows_by_change),
         TEST(test_cache_heals_after_a_kill_between_the_stores),
         TEST(test_cache_behind_the_log_takes_a_snapshot),
+        TEST(test_cache_minds_a_log_that_is_empty),
         TEST(test_cache_of_another_lineage_or_ahead_takes_a_snapshot),
         TEST(test_damaged_cache_is_made_anew),
     };
