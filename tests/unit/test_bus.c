@@ -247,21 +247,27 @@ static void test_folder_that_others_may_enter_is_refused(void **state)
     assert_int_equal(chmod(folder, 0700), 0);
 }
 
+/* Bind the first free port of many. */
+static int open_tcp(char tcp[32], struct bus_pull **pull)
+{
+    int err = ERR_EXISTS;
+    for (int port = 20000 + getpid() % 10000; err == ERR_EXISTS && port < 40000; port++) {
+        snprintf(tcp, 32, "tcp://127.0.0.1:%d", port);
+        err = bus_pull_open(tcp, MAX_BYTES, pull);
+    }
+    return err;
+}
+
 static void test_tcp_works_too(void **state)
 {
     (void)state;
-    struct bus_pull *pull = NULL;
+    struct bus_pull *pull;
     struct bus_push *push;
     char tcp[32];
     uint8_t *data;
     size_t len;
-    int err = ERR_EXISTS;
 
-    for (int port = 20000 + getpid() % 10000; err == ERR_EXISTS && port < 40000; port++) {
-        snprintf(tcp, sizeof tcp, "tcp://127.0.0.1:%d", port);
-        err = bus_pull_open(tcp, MAX_BYTES, &pull);
-    }
-    assert_int_equal(err, ERR_OK);
+    assert_int_equal(open_tcp(tcp, &pull), ERR_OK);
     assert_int_equal(bus_push_open(tcp, &push), ERR_OK);
     assert_true(wait_connected(push, true));
     assert_int_equal(bus_send(push, message(0, 0)), ERR_OK);

@@ -154,9 +154,10 @@ static const struct cli_command command = {
 static enum cli_status parse(char *line, struct cli_args *args, bool *help)
 {
     static char *argv[16];
+    char *rest;
     int argc = 0;
     memset(argv, 0, sizeof(argv));
-    for (char *word = strtok(line, " "); word; word = strtok(NULL, " "))
+    for (char *word = strtok_r(line, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
         argv[argc++] = word;
     *args = (struct cli_args){.name = "test"};
     return cli_parse(&command, "test", argc, argv, args, help);

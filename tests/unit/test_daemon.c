@@ -177,14 +177,14 @@ static int tear_down(void **state)
     return nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
-#define ARGS(...) ((char *const[]){(char[]){"cavage-sample"}, (char[]){"--data"}, dir, __VA_ARGS__ __VA_OPT__(, ) NULL})
+#define ARGS(...) ((char *const[]){(char[]){"cavage-sample"}, (char[]){"--data"}, dir, __VA_ARGS__, NULL})
 
 static void test_life_from_ready_to_stopped(void **state)
 {
     (void)state;
     char text[4096];
     size_t len;
-    struct child child = launch(ARGS());
+    struct child child = launch(ARGS(NULL));
     await(&child, "\"event\":\"ready\"");
     assert_int_equal(fs_read(in_dir("run/sample.json"), text, sizeof(text), &len), ERR_OK);
     json_t *json = json_loads(text, 0, NULL);
@@ -230,7 +230,7 @@ static void test_test_variables_count_only_with_the_option(void **state)
 {
     (void)state;
     setenv("CAVAGE_TEST_START", "fail", 1);
-    struct child child = launch(ARGS());
+    struct child child = launch(ARGS(NULL));
     assert_non_null(strstr(await(&child, "\"event\":\"start\""), "\"how\":\"unset\",\"test\":0"));
     await(&child, "\"event\":\"ready\"");
     kill(child.pid, SIGTERM);
@@ -241,9 +241,9 @@ static void test_test_variables_count_only_with_the_option(void **state)
 static void test_instance_runs_once(void **state)
 {
     (void)state;
-    struct child first = launch(ARGS());
+    struct child first = launch(ARGS(NULL));
     await(&first, "\"event\":\"ready\"");
-    struct child second = launch(ARGS());
+    struct child second = launch(ARGS(NULL));
     await(&second, "\"event\":\"already_running\"");
     assert_int_equal(finish(&second), 1);
     assert_true(exists("run/sample.json"));
@@ -260,13 +260,13 @@ static void test_killed_one_leaves_no_lock(void **state)
 {
     (void)state;
     int status;
-    struct child first = launch(ARGS());
+    struct child first = launch(ARGS(NULL));
     await(&first, "\"event\":\"ready\"");
     kill(first.pid, SIGKILL);
     assert_int_equal(waitpid(first.pid, &status, 0), first.pid);
     fclose(first.log);
     assert_true(exists("run/sample.json"));
-    struct child second = launch(ARGS());
+    struct child second = launch(ARGS(NULL));
     await(&second, "\"event\":\"ready\"");
     kill(second.pid, SIGTERM);
     assert_int_equal(finish(&second), 0);
@@ -276,7 +276,7 @@ static void test_open_run_folder_is_refused(void **state)
 {
     (void)state;
     assert_int_equal(chmod(in_dir("run"), 0755), 0);
-    struct child child = launch(ARGS());
+    struct child child = launch(ARGS(NULL));
     await(&child, "\"event\":\"run_dir_failed\"");
     assert_int_equal(finish(&child), 1);
     assert_int_equal(chmod(in_dir("run"), 0700), 0);
@@ -315,7 +315,7 @@ static void test_options_beat_the_environment_and_that_the_file(void **state)
     setenv("CAVAGE_CONFIG", path, 1);
     setenv("CAVAGE_COMMON_DATA_DIR", "/nowhere/from/environment", 1);
     setenv("CAVAGE_API_LISTEN", "127.0.0.1:2", 1);
-    struct child child = launch(ARGS());
+    struct child child = launch(ARGS(NULL));
     await(&child, "\"event\":\"ready\"");
     char text[4096];
     size_t len;

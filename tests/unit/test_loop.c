@@ -146,6 +146,41 @@ static void test_timer_may_arm_and_free_itself(void **state)
     assert_int_equal(rounds, 5);
 }
 
+static struct loop_timer *always;
+
+static void arm_always(void *arg)
+{
+    (void)arg;
+    loop_timer_at(always, 1);
+}
+
+static void write_one(void *arg)
+{
+    assert_int_equal(write(*(int *)arg, "x", 1), 1);
+}
+
+static void stop_fd(void *arg, int fd, uint32_t events)
+{
+    (void)fd;
+    (void)events;
+    loop_stop(arg);
+}
+
+static void test_timer_that_is_always_due_starves_nothing(void **state)
+{
+    (void)state;
+    int ends[2];
+    struct loop_watch *watch;
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(loop_watch(loop, ends[0], EPOLLIN, stop_fd, loop, &watch), ERR_OK);
+    always = timer_at(arm_always, NULL, 1);
+    /* Written by a timer of the first round, so that a second round has to come. */
+    timer_at(write_one, &ends[1], 1);
+    assert_int_equal(loop_run(loop), ERR_OK);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 /* Descriptors. */
 
 static void read_one(void *arg, int fd, uint32_t events)
@@ -327,6 +362,7 @@ int main(void)
         TEST(test_many_timers_keep_their_order),
         TEST(test_timer_is_not_early),
         TEST(test_timer_may_arm_and_free_itself),
+        TEST(test_timer_that_is_always_due_starves_nothing),
         TEST(test_watch_is_level_triggered),
         TEST(test_unwatched_is_not_called_for_fetched_events),
         TEST(test_watching_nonsense_fails),
