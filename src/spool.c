@@ -70,15 +70,19 @@ int spool_add(struct spool *spool, const struct segment *value)
     return ERR_OK;
 }
 
-void spool_drop(struct spool *spool, size_t i, bool keep_file)
+void spool_remove_file(const struct spool *spool, const struct segment *segment, bool keep_aside)
+{
+    char path[FS_PATH_SIZE], aside[FS_PATH_SIZE];
+    if (spool_path(spool, segment, path) != ERR_OK)
+        return;
+    int n = snprintf(aside, sizeof aside, "%s.damaged", path);
+    if (!keep_aside || n < 0 || (size_t)n >= sizeof aside || rename(path, aside) != 0)
+        unlink(path);
+}
+
+void spool_forget(struct spool *spool, size_t i)
 {
     struct segment *segment = spool_segment(spool, i);
-    char path[FS_PATH_SIZE], aside[FS_PATH_SIZE];
-    if (spool_path(spool, segment, path) == ERR_OK) {
-        int n = snprintf(aside, sizeof aside, "%s.damaged", path);
-        if (!keep_file || n < 0 || (size_t)n >= sizeof aside || rename(path, aside) != 0)
-            unlink(path);
-    }
     atomic_fetch_sub(&spool->bytes, spool_disk_bytes(segment->size));
     free(segment);
     struct segment **at = spool->segments + spool->first;
@@ -87,6 +91,11 @@ void spool_drop(struct spool *spool, size_t i, bool keep_file)
     spool->count--;
     if (spool->count == 0)
         pthread_cond_broadcast(&spool->emptied);
+}
+
+static void account(struct spool *spool, const struct segment *segment, uint64_t before)
+{
+    atomic_fetch_add(&spool->bytes, spool_disk_bytes(segment->size) - spool_disk_bytes(before));
 }
 
 static void seal(struct spool *spool, struct segment *segment)
@@ -108,6 +117,11 @@ void spool_close_open(struct spool *spool)
     struct segment *segment = open_segment(spool);
     if (!segment)
         return;
+    uint64_t before = segment->size;
+    /* Without it the next start would take the records for incomplete: an alarm too many. */
+    if (segment_put_close(segment->fd, &segment->size, segment->records) != ERR_OK)
+        log_warn("spool_write_failed", "the end of a segment could not be noted", LOG_I("errno", errno));
+    account(spool, segment, before);
     segment->state = SEGMENT_CLOSED;
     if (segment->unresolved == 0)
         seal(spool, segment);
@@ -160,11 +174,6 @@ static int begin_segment(struct spool *spool, int64_t hour, const uint8_t *packe
     return ERR_OK;
 }
 
-static void account(struct spool *spool, const struct segment *segment, uint64_t before)
-{
-    atomic_fetch_add(&spool->bytes, spool_disk_bytes(segment->size) - spool_disk_bytes(before));
-}
-
 static int add_record(struct spool *spool, struct segment *segment, const uint8_t *packed, size_t len)
 {
     uint64_t before = segment->size;
@@ -206,8 +215,11 @@ int spool_append(struct spool *spool, const struct usage_record *record, struct 
         segment = NULL;
     }
     err = segment ? add_record(spool, segment, packed, len) : begin_segment(spool, hour, packed, len);
-    if (err)
+    if (err) {
+        atomic_store(&spool->failing, true);
+        spool_wake(spool);
         goto out;
+    }
     segment = open_segment(spool);
     *ref = (struct spool_ref){.segment = segment->sequence, .index = segment->records - 1};
     spool->records++;
@@ -238,7 +250,7 @@ void spool_resolve(struct spool *spool, struct spool_ref ref, bool confirmed)
 
 bool spool_has_room(const struct spool *spool)
 {
-    return atomic_load(&spool->bytes) + spool->max_bytes / 8 <= spool->max_bytes;
+    return !atomic_load(&spool->failing) && atomic_load(&spool->bytes) + spool->max_bytes / 8 <= spool->max_bytes;
 }
 
 void spool_stats(const struct spool *spool, struct spool_stats *out)

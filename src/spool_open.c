@@ -3,6 +3,7 @@
 #include "cavage/clock.h"
 #include "cavage/digest.h"
 #include "cavage/err.h"
+#include "cavage/log.h"
 #include "cavage/spool.h"
 
 #include "spool_parts.h"
@@ -40,6 +41,12 @@ static int read_numbers(const struct spool *spool, const char *name, uint64_t *n
     return ERR_OK;
 }
 
+/* Whether a small file is missing or is not what was written, as opposed to one that cannot be read just now. */
+static bool is_lost(int err)
+{
+    return err == ERR_NOTFOUND || err == ERR_CORRUPT || err == ERR_RANGE || err == ERR_INVALID;
+}
+
 static int read_producer(struct spool *spool, bool renew)
 {
     char path[FS_PATH_SIZE], text[ID_UUID_SIZE + 1];
@@ -47,11 +54,19 @@ static int read_producer(struct spool *spool, bool renew)
     int err = fs_join(path, sizeof path, spool->dir, "producer");
     if (err)
         return err;
-    if (!renew && fs_read(path, text, sizeof text, &len) == ERR_OK) {
-        text[strcspn(text, "\n")] = '\0';
-        if (id_from_uuid(text, &spool->producer) == ERR_OK)
-            return ERR_OK;
+    if (!renew) {
+        err = fs_read(path, text, sizeof text, &len);
+        if (!err) {
+            text[strcspn(text, "\n")] = '\0';
+            err = id_from_uuid(text, &spool->producer);
+        }
+        if (!is_lost(err))
+            return err;
     }
+    if (spool->count > 0)
+        log_error(
+            "spool_producer_lost", "batches go out under a new name; those the meter has already are counted twice",
+            LOG_S("dir", spool->dir), LOG_U("at_most", spool->count < SPOOL_WINDOW ? spool->count : SPOOL_WINDOW));
     id_random_uuid(&spool->producer);
     id_to_uuid(&spool->producer, text);
     text[ID_UUID_SIZE - 1] = '\n';
@@ -83,18 +98,22 @@ static int begin_epoch(struct spool *spool)
     uint64_t known[3] = {0, 0, 0}; /* epoch, previous epoch, its last sequence */
 
     int err = read_numbers(spool, "epoch", known, 3);
-    if (err && err != ERR_NOTFOUND && err != ERR_CORRUPT && err != ERR_RANGE)
+    if (err && !is_lost(err))
         return err;
-    bool renew = err != ERR_OK;
-    if (renew) /* a number that was used before must not come again under the same name */
+    if (err)
         memset(known, 0, sizeof known);
     find_previous(spool, known);
+    /* A number that was used before must not come again under the same name. When only the epoch is lost the latest batch tells which were;
+     * a new name would have the meter take again what it has of the batches that are left. */
+    bool renew = err && spool->previous_epoch == 0;
     spool->epoch = (known[0] > spool->previous_epoch ? known[0] : spool->previous_epoch) + 1;
+    /* A spool that was put back from a backup does not know the epochs since; the clock is beyond them. */
+    int64_t now_us = clock_wall_us();
+    if (now_us > 0 && (uint64_t)now_us > spool->epoch)
+        spool->epoch = (uint64_t)now_us;
     err = read_producer(spool, renew);
     if (err)
         return err;
-    if (renew && spool->count == 0)
-        spool->previous_epoch = spool->previous_sequence = 0;
     int len = snprintf(text, sizeof text, "%" PRIu64 " %" PRIu64 " %" PRIu64 "\n", spool->epoch, spool->previous_epoch,
                        spool->previous_sequence);
     err = fs_join(path, sizeof path, spool->dir, "epoch");
@@ -141,7 +160,8 @@ static int drop_unborn(struct spool *spool)
         bool noted = known == ERR_OK && last[0] == newest->epoch && last[1] >= newest->sequence;
         if (batch.records > 0 || noted)
             return ERR_OK;
-        spool_drop(spool, spool->count - 1, false);
+        spool_remove_file(spool, newest, false);
+        spool_forget(spool, spool->count - 1);
     }
     return ERR_OK;
 }
@@ -172,6 +192,8 @@ static int open_folder(struct spool *spool, const struct spool_config *config)
     if (!err)
         err = fs_private_dir(config->dir);
     if (!err)
+        err = fs_sync_parent(config->dir);
+    if (!err)
         err = fs_lock(path, &spool->lock_fd);
     if (!err)
         err = adopt_all(spool);
@@ -196,6 +218,7 @@ static int copy_config(struct spool *spool, const struct spool_config *config)
     spool->max_bytes = config->max_bytes;
     spool->batch_bytes = config->batch_bytes;
     spool->batch_ms = config->batch_ms;
+    spool->told_us = clock_monotonic_us();
     return ERR_OK;
 }
 

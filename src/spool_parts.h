@@ -27,7 +27,7 @@ struct segment {
     enum segment_state state;
     int fd; /* until it is sealed, else -1 */
     uint64_t size;
-    uint32_t records, unresolved;
+    uint32_t records, unresolved; /* 0 when an earlier process wrote it */
     int64_t hour;
     int64_t opened_us; /* monotonic */
     /* The sending thread's own: */
@@ -49,6 +49,8 @@ struct spool {
     bool started;
 
     _Atomic uint64_t bytes;
+    _Atomic bool
+        failing; /* a record could not be written; until the sending thread finds that the disk takes bytes again */
     /* Under the lock: */
     pthread_mutex_t lock;
     pthread_cond_t emptied;
@@ -66,6 +68,7 @@ struct spool {
     int64_t unexpected_us; /* since when the meter asks for what it had acknowledged; 0: it does not */
     uint64_t acked_epoch, acked_sequence;
     bool complained;
+    int64_t told_us; /* when it was last told that usage waits */
 };
 
 /* Under the lock. */
@@ -73,8 +76,11 @@ struct segment *spool_segment(const struct spool *spool, size_t i);
 void spool_close_open(struct spool *spool);
 /* Append a copy of a segment to the list. ERR_NOMEM. */
 int spool_add(struct spool *spool, const struct segment *value);
-/* Forget segment i, which need not be the first, and its file: removed, or kept aside when it is damaged. */
-void spool_drop(struct spool *spool, size_t i, bool keep_file);
+/* Forget segment i, which need not be the first; its file is gone already. */
+void spool_forget(struct spool *spool, size_t i);
+
+/* Not under the lock, for appending must not wait for it: remove a sealed segment's file, or keep it aside when it is damaged. */
+void spool_remove_file(const struct spool *spool, const struct segment *segment, bool keep_aside);
 
 void spool_wake(const struct spool *spool);
 int spool_path(const struct spool *spool, const struct segment *segment, char out[FS_PATH_SIZE]);

@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FRAME_OF_HEAD = 1, FRAME_OF_RECORD = 2, FRAME_OF_CONFIRM = 3 };
+enum { FRAME_OF_HEAD = 1, FRAME_OF_RECORD = 2, FRAME_OF_CONFIRM = 3, FRAME_OF_CLOSE = 4 };
 enum { INDEX_BYTES = 4, INDEX_MAX = 1 << 24, NUMBER_DIGITS = 20, NAME_LEN = 2 * NUMBER_DIGITS + 5 };
 
 void segment_name(uint64_t epoch, uint64_t sequence, char out[SEGMENT_NAME_SIZE])
@@ -69,12 +69,22 @@ int segment_put_record(int fd, uint64_t *size, uint32_t index, const uint8_t *re
     return framelog_append(fd, size, FRAME_OF_RECORD, 0, parts, 2);
 }
 
-int segment_put_confirm(int fd, uint64_t *size, uint32_t index)
+static int put_number(int fd, uint64_t *size, uint8_t type, uint32_t value)
 {
     uint8_t number[INDEX_BYTES];
-    put_u32(number, index);
+    put_u32(number, value);
     struct framelog_part part = {number, sizeof number};
-    return framelog_append(fd, size, FRAME_OF_CONFIRM, 0, &part, 1);
+    return framelog_append(fd, size, type, 0, &part, 1);
+}
+
+int segment_put_confirm(int fd, uint64_t *size, uint32_t index)
+{
+    return put_number(fd, size, FRAME_OF_CONFIRM, index);
+}
+
+int segment_put_close(int fd, uint64_t *size, uint32_t records)
+{
+    return put_number(fd, size, FRAME_OF_CLOSE, records);
 }
 
 /* ---- Reading ---- */
@@ -115,6 +125,9 @@ static int survey(struct loader *l, const struct framelog_frame *frame)
         l->batch->records++;
     } else if (frame->type == FRAME_OF_CONFIRM && frame->len >= INDEX_BYTES && get_u32(frame->payload) < INDEX_MAX) {
         return mark_confirmed(l, get_u32(frame->payload));
+    } else if (frame->type == FRAME_OF_CLOSE && frame->len >= INDEX_BYTES) {
+        l->batch->closed = true;
+        l->batch->closed_records = get_u32(frame->payload);
     }
     return ERR_OK;
 }

@@ -3,6 +3,7 @@
 #ifndef CAVAGE_SPOOL_SEGMENT_H
 #define CAVAGE_SPOOL_SEGMENT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,6 +17,8 @@ int segment_parse_name(const char *name, uint64_t *epoch, uint64_t *sequence);
 int segment_put_head(int fd, uint64_t *size, uint64_t previous_epoch, uint64_t previous_sequence);
 int segment_put_record(int fd, uint64_t *size, uint32_t index, const uint8_t *record, size_t len);
 int segment_put_confirm(int fd, uint64_t *size, uint32_t index);
+/* Its records are complete: so many. Only marks follow. */
+int segment_put_close(int fd, uint64_t *size, uint32_t records);
 
 /* What a segment holds, as it goes into a batch: the same every time it is read. */
 struct segment_batch {
@@ -24,7 +27,9 @@ struct segment_batch {
     uint32_t records;
     int64_t hour;
     uint64_t previous_epoch, previous_sequence;
-    uint64_t damaged_bytes; /* between whole frames, so not a torn tail */
+    bool closed;
+    uint32_t closed_records; /* what it held when it was closed */
+    uint64_t damaged_bytes;  /* between whole frames, so not a torn tail */
 };
 
 /* Sync a segment's file and read it. A record without a mark is unconfirmed; a torn tail is passed over. The caller frees body. */

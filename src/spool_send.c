@@ -10,13 +10,15 @@
 #include "cavage/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { RESEND_US = 1000000, REWIND_GUARD_US = 50000, STALE_US = 3000000 };
+enum { RESEND_US = 1000000, TELL_US = 60000000, REWIND_GUARD_US = 50000, STALE_US = 3000000 };
 enum { IDLE_MS = 1000, WATCH_MS = 50, RETRY_MS = 10, TROUBLE_MS = 1000 };
+enum { PROBE_BYTES = 16 * 1024 };
 
 /* What a step of the thread found: how long it may sleep. */
 struct nap {
@@ -43,17 +45,33 @@ static void take_back(struct spool *spool, uint64_t epoch, uint64_t sequence)
     }
 }
 
+/* The oldest segment, if the acknowledgement covers it. Nobody but this thread takes it away. */
+static struct segment *first_covered(struct spool *spool, const struct wire_ack *ack)
+{
+    pthread_mutex_lock(&spool->lock);
+    struct segment *first = spool_segment(spool, 0);
+    pthread_mutex_unlock(&spool->lock);
+    return first && first->epoch == ack->epoch && first->sequence <= ack->sequence ? first : NULL;
+}
+
+static void forget(struct spool *spool, size_t i)
+{
+    pthread_mutex_lock(&spool->lock);
+    spool_forget(spool, i);
+    pthread_mutex_unlock(&spool->lock);
+}
+
 static void acknowledged(struct spool *spool, const struct wire_ack *ack)
 {
     struct segment *segment;
-    while ((segment = spool_segment(spool, 0)) != NULL && segment->tried && segment->epoch == ack->epoch &&
-           segment->sequence <= ack->sequence) {
+    while ((segment = first_covered(spool, ack)) != NULL && segment->tried) {
         spool->acked_epoch = segment->epoch;
         spool->acked_sequence = segment->sequence;
         spool->unexpected_us = 0;
-        spool_drop(spool, 0, false);
+        spool_remove_file(spool, segment, false);
+        forget(spool, 0);
     }
-    bool ahead = segment && !segment->tried && segment->epoch == ack->epoch && segment->sequence <= ack->sequence;
+    bool ahead = segment && segment->epoch == spool->epoch;
     if (ahead && !spool->complained) {
         /* A copy of this spool was used elsewhere, or it was put back from a backup: numbers come twice. */
         spool->complained = true;
@@ -72,7 +90,7 @@ static bool insists(struct spool *spool, const struct wire_ack *ack, int64_t now
     return now_us - spool->unexpected_us >= STALE_US;
 }
 
-static void expected(struct spool *spool, const struct wire_ack *ack, int64_t now_us)
+static void expected_locked(struct spool *spool, const struct wire_ack *ack, int64_t now_us)
 {
     struct segment *segment = NULL;
     size_t i = 0;
@@ -93,6 +111,13 @@ static void expected(struct spool *spool, const struct wire_ack *ack, int64_t no
     take_back(spool, segment->epoch, segment->sequence);
 }
 
+static void expected(struct spool *spool, const struct wire_ack *ack, int64_t now_us)
+{
+    pthread_mutex_lock(&spool->lock);
+    expected_locked(spool, ack, now_us);
+    pthread_mutex_unlock(&spool->lock);
+}
+
 static void receive(struct spool *spool, int64_t now_us)
 {
     uint8_t *data;
@@ -104,12 +129,10 @@ static void receive(struct spool *spool, int64_t now_us)
             wire_unpack_ack(&frame, &ack) != ERR_OK || !id_equal(&ack.producer, &spool->producer)) {
             log_warn("spool_bad_ack", "a message to the spool was not understood", LOG_U("bytes", len));
         } else {
-            pthread_mutex_lock(&spool->lock);
             if (ack.expected)
                 expected(spool, &ack, now_us);
             else
                 acknowledged(spool, &ack);
-            pthread_mutex_unlock(&spool->lock);
         }
         bus_free(data);
     }
@@ -138,31 +161,54 @@ static int build(const struct spool *spool, const struct segment *segment, const
     return err;
 }
 
-/* A sealed segment stays as it is, so its file is read without the lock. ERR_NOTFOUND: there is nothing in it to send. */
-static int send_segment(const struct spool *spool, const struct segment *segment, uint64_t *damaged)
+/* A sealed segment stays as it is, so its file is read without the lock. The body is freed; what else the batch tells stays. ERR_NOTFOUND: there is
+ * nothing in it to send. */
+static int send_segment(const struct spool *spool, const struct segment *segment, struct segment_batch *batch)
 {
     char path[FS_PATH_SIZE];
-    struct segment_batch batch = {0};
     uint8_t *data = NULL;
 
     int err = spool_path(spool, segment, path);
     if (!err)
-        err = segment_load(path, &batch);
+        err = segment_load(path, batch);
     /* Once sent it must be there after a power failure too, or its number would come again with other contents. */
     if (!err && !segment->tried)
         err = fs_sync_parent(path);
-    *damaged = batch.damaged_bytes;
-    if (!err && batch.records == 0)
+    if (!err && batch->records == 0)
         err = ERR_NOTFOUND;
     if (!err)
-        err = build(spool, segment, &batch, &data);
+        err = build(spool, segment, batch, &data);
     if (!err) {
         err = bus_send(spool->push, data);
         if (err)
             bus_free(data);
     }
-    free(batch.body);
+    free(batch->body);
+    batch->body = NULL;
     return err;
+}
+
+/* Tell what is wrong with a segment that is sent for the first time, which is not refused for it: the rest counts. */
+static void judge_contents(struct spool *spool, size_t i, const struct segment *segment,
+                           const struct segment_batch *batch)
+{
+    pthread_mutex_lock(&spool->lock);
+    const struct segment *next = spool_segment(spool, i + 1);
+    /* Only the latest segment of a process that was killed may be without its end. */
+    bool must_be_closed = next && next->epoch == segment->epoch;
+    uint32_t held = segment->records ? segment->records : batch->closed_records;
+    bool lost = batch->records < held || (segment->records == 0 && !batch->closed && must_be_closed);
+    if (lost)
+        spool->gaps++;
+    pthread_mutex_unlock(&spool->lock);
+    if (lost)
+        log_error("spool_records_lost", "records of a segment are lost; the others are sent",
+                  LOG_U("epoch", segment->epoch), LOG_U("sequence", segment->sequence),
+                  LOG_U("records", batch->records), LOG_U("held", held));
+    else if (batch->damaged_bytes > 0)
+        log_error(
+            "spool_damaged", "marks of a segment are damaged: records that were confirmed may count as unconfirmed",
+            LOG_U("epoch", segment->epoch), LOG_U("sequence", segment->sequence), LOG_U("bytes", batch->damaged_bytes));
 }
 
 static size_t next_to_send(const struct spool *spool)
@@ -176,7 +222,7 @@ static size_t next_to_send(const struct spool *spool)
 /* Send the next batch, if it is its turn. 0: sent or dropped, there may be more. */
 static int send_next(struct spool *spool, struct nap *nap)
 {
-    uint64_t damaged = 0;
+    struct segment_batch batch = {0};
 
     pthread_mutex_lock(&spool->lock);
     size_t i = next_to_send(spool);
@@ -191,27 +237,27 @@ static int send_next(struct spool *spool, struct nap *nap)
         nap_at_most(nap, WATCH_MS);
         return ERR_AGAIN;
     }
-    int err = send_segment(spool, segment, &damaged);
-    if (damaged > 0 && !segment->tried)
-        log_error("spool_damaged", "a segment of the spool is damaged; its whole records are sent",
-                  LOG_U("epoch", segment->epoch), LOG_U("sequence", segment->sequence), LOG_U("bytes", damaged));
-    pthread_mutex_lock(&spool->lock);
-    if (err == ERR_NOTFOUND || err == ERR_CORRUPT || err == ERR_RANGE) {
+    int err = send_segment(spool, segment, &batch);
+    if (!err && !segment->tried)
+        judge_contents(spool, i, segment, &batch);
+    bool lost = err == ERR_NOTFOUND || err == ERR_CORRUPT || err == ERR_RANGE;
+    if (lost) {
         log_error("spool_segment_lost", "a segment of the spool holds nothing that can be sent",
                   LOG_U("epoch", segment->epoch), LOG_U("sequence", segment->sequence), LOG_S("error", err_text(err)));
-        spool_drop(spool, i, true);
-        err = ERR_OK;
-    } else if (!err) {
+        spool_remove_file(spool, segment, true);
+        forget(spool, i);
+        return ERR_OK;
+    }
+    if (err && err != ERR_AGAIN) {
+        log_error("spool_send_failed", "a segment of the spool could not be sent; it is tried again",
+                  LOG_U("epoch", segment->epoch), LOG_U("sequence", segment->sequence), LOG_S("error", err_text(err)));
+    }
+    if (!err) {
         segment->sent = segment->tried = true;
         segment->sent_us = clock_monotonic_us();
     }
-    pthread_mutex_unlock(&spool->lock);
-    if (err == ERR_AGAIN)
-        nap_at_most(nap, RETRY_MS);
-    else if (err) {
-        log_error("spool_send_failed", "a segment of the spool could not be sent", LOG_S("error", err_text(err)));
-        nap_at_most(nap, TROUBLE_MS);
-    }
+    if (err)
+        nap_at_most(nap, err == ERR_AGAIN ? RETRY_MS : TROUBLE_MS);
     return err;
 }
 
@@ -243,6 +289,52 @@ static void resend_late(struct spool *spool, int64_t now_us, struct nap *nap)
         nap_at_most(nap, WATCH_MS);
 }
 
+/* After a failed write: a record more would fit. */
+static bool disk_takes_bytes(const struct spool *spool)
+{
+    static const char zeros[PROBE_BYTES];
+    char path[FS_PATH_SIZE];
+    if (fs_join(path, sizeof path, spool->dir, "probe") != ERR_OK)
+        return false;
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return false;
+    bool taken = fs_write_all(fd, zeros, sizeof zeros) == ERR_OK;
+    close(fd);
+    unlink(path);
+    return taken;
+}
+
+static void recover_from_failure(struct spool *spool, struct nap *nap)
+{
+    if (!atomic_load(&spool->failing))
+        return;
+    if (disk_takes_bytes(spool))
+        atomic_store(&spool->failing, false);
+    else
+        nap_at_most(nap, TROUBLE_MS);
+}
+
+/* Say now and then that usage does not get through, and at which batch. */
+static void tell_waiting(struct spool *spool, int64_t now_us)
+{
+    pthread_mutex_lock(&spool->lock);
+    const struct segment *first = spool_segment(spool, 0);
+    bool sealed = first && first->state == SEGMENT_SEALED;
+    bool late = first && now_us - first->opened_us >= TELL_US && now_us - spool->told_us >= TELL_US;
+    uint64_t batches = spool->count;
+    pthread_mutex_unlock(&spool->lock);
+    if (!late)
+        return;
+    spool->told_us = now_us;
+    const char *why = !sealed             ? "its answers have not left"
+                      : !spool->connected ? "the meter cannot be reached"
+                                          : "the meter does not acknowledge it";
+    log_error("spool_waiting", "usage waits in the spool", LOG_U("epoch", first->epoch),
+              LOG_U("sequence", first->sequence), LOG_S("why", why), LOG_U("batches", batches),
+              LOG_I("seconds", (now_us - first->opened_us) / 1000000));
+}
+
 static void sleep_until_needed(const struct spool *spool, const struct nap *nap)
 {
     struct pollfd fds[] = {{.fd = spool->wake_fd, .events = POLLIN},
@@ -269,6 +361,8 @@ void *spool_send_run(void *arg)
         pthread_mutex_unlock(&spool->lock);
         if (stopping)
             return NULL;
+        tell_waiting(spool, now_us);
+        recover_from_failure(spool, &nap);
         int err;
         do
             err = send_next(spool, &nap);

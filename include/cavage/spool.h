@@ -49,7 +49,8 @@ int spool_append(struct spool *spool, const struct usage_record *record, struct 
  * and all later ones wait. */
 void spool_resolve(struct spool *spool, struct spool_ref ref, bool confirmed);
 
-/* False when less than one eighth of max_bytes is left: admit no more requests. Any thread; cheap. */
+/* False when less than one eighth of max_bytes is left, and from a record that could not be written on until the disk takes bytes again: admit
+ * no more requests. Any thread; cheap. */
 bool spool_has_room(const struct spool *spool);
 
 struct spool_stats {
@@ -57,7 +58,7 @@ struct spool_stats {
     uint64_t unacked_batches;
     int64_t oldest_unacked_us; /* age; 0 when there is none */
     uint64_t records;          /* appended since the start */
-    uint64_t gaps;             /* batches the meter never had and the spool has no more */
+    uint64_t gaps;             /* times that batches, or records of one, were lost before the meter had them */
 };
 void spool_stats(const struct spool *spool, struct spool_stats *out);
 

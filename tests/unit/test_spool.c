@@ -5,19 +5,25 @@
 #include "cavage/digest.h"
 #include "cavage/err.h"
 #include "cavage/frame.h"
+#include "cavage/fs.h"
 #include "cavage/log.h"
 #include "cavage/spool.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -30,6 +36,31 @@ static struct spool_config config;
 static struct bus_pull *pull;
 static struct bus_push *push;
 static struct spool *spool;
+
+/* ---- A disk that is full or slow when it is told to be: these stand before the C library's ---- */
+
+static atomic_bool disk_full, removal_waits, removing;
+
+// NOLINTBEGIN(readability-inconsistent-declaration-parameter-name)
+ssize_t writev(int fd, const struct iovec *iov, int count)
+{
+    if (atomic_load(&disk_full)) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return syscall(SYS_writev, fd, iov, count);
+}
+
+int unlink(const char *path)
+{
+    int64_t end_us = clock_monotonic_us() + WAIT_MS * INT64_C(100);
+    atomic_store(&removing, atomic_load(&removal_waits));
+    while (atomic_load(&removal_waits) && clock_monotonic_us() < end_us)
+        poll(NULL, 0, 1);
+    atomic_store(&removing, false);
+    return (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
+}
+// NOLINTEND(readability-inconsistent-declaration-parameter-name)
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
@@ -58,6 +89,8 @@ static int setup(void **state)
     pull = NULL;
     push = NULL;
     spool = NULL;
+    atomic_store(&disk_full, false);
+    atomic_store(&removal_waits, false);
     return 0;
 }
 
@@ -202,7 +235,7 @@ static void test_batch_is_sent_and_removed_when_acknowledged(void **state)
     take(&batch);
     assert_int_equal(batch.count, 2);
     assert_int_equal(batch.m.sequence, 1);
-    assert_int_equal(batch.m.epoch, 1);
+    assert_true(batch.m.epoch > 0);
     assert_int_equal(batch.m.hour, 490000);
     assert_string_equal(batch.m.ack_address, ack_address);
     assert_true(batch.confirmed[0]);
@@ -403,17 +436,19 @@ static void test_what_is_left_is_sent_by_the_next_first(void **state)
     reopen_spool();
     append_confirmed(4);
     meter_up();
+    uint64_t epoch = 0;
     for (uint64_t n = 1; n <= 3; n++) {
         take(&batch);
-        assert_int_equal(batch.m.epoch, 1);
+        assert_int_equal(batch.m.epoch, epoch ? epoch : batch.m.epoch);
+        epoch = batch.m.epoch;
         assert_int_equal(batch.m.sequence, n);
         assert_int_equal(batch.numbers[0], n);
         assert_int_equal(batch.confirmed[0], n != 2);
     }
     take(&batch);
-    assert_int_equal(batch.m.epoch, 2);
+    assert_true(batch.m.epoch > epoch);
     assert_int_equal(batch.m.sequence, 1);
-    assert_int_equal(batch.m.previous_epoch, 1);
+    assert_int_equal(batch.m.previous_epoch, epoch);
     assert_int_equal(batch.m.previous_sequence, 3);
     assert_int_equal(batch.numbers[0], 4);
 }
@@ -426,28 +461,66 @@ static void test_end_of_an_epoch_is_remembered_after_it_is_sent(void **state)
     open_spool();
     append_confirmed(1);
     take(&batch);
+    uint64_t epoch = batch.m.epoch;
     assert_int_equal(spool_flush(spool, WAIT_MS), ERR_OK);
     reopen_spool(); /* an epoch without records */
     reopen_spool();
     append_confirmed(2);
     take(&batch);
-    assert_int_equal(batch.m.epoch, 3);
-    assert_int_equal(batch.m.previous_epoch, 1);
+    assert_true(batch.m.epoch > epoch + 1);
+    assert_int_equal(batch.m.previous_epoch, epoch);
     assert_int_equal(batch.m.previous_sequence, 1);
+}
+
+static void copy_epoch(const char *from, const char *to)
+{
+    char path[2][128], text[128];
+    size_t len;
+    snprintf(path[0], sizeof path[0], "%s/%s", spool_dir, from);
+    snprintf(path[1], sizeof path[1], "%s/%s", spool_dir, to);
+    assert_int_equal(fs_read(path[0], text, sizeof text, &len), ERR_OK);
+    assert_int_equal(fs_write_atomic(path[1], text, len, 0600), ERR_OK);
+}
+
+/* The meter would take its batches for ones that it has. */
+static void test_spool_from_a_backup_uses_no_number_again(void **state)
+{
+    (void)state;
+    struct batch batch;
+    char last[128];
+    snprintf(last, sizeof last, "%s/last", spool_dir);
+    meter_up();
+    open_spool();
+    copy_epoch("epoch", "backup");
+    reopen_spool();
+    append_confirmed(1);
+    take(&batch);
+    uint64_t used = batch.m.epoch;
+    assert_int_equal(spool_flush(spool, WAIT_MS), ERR_OK);
+    spool_close(spool);
+    spool = NULL;
+    copy_epoch("backup", "epoch");
+    assert_int_equal(remove(last), 0);
+    open_spool();
+    append_confirmed(2);
+    take(&batch);
+    assert_int_equal(batch.m.sequence, 1);
+    assert_true(batch.m.epoch > used);
 }
 
 static void test_lost_segment_is_declared_a_gap(void **state)
 {
     (void)state;
     struct batch batch;
-    char path[512];
+    char name[256], path[512];
     struct spool_stats stats;
     config.batch_bytes = 1;
     open_spool();
     for (int i = 1; i <= 3; i++)
         append_confirmed(i);
     spool_close(spool);
-    snprintf(path, sizeof path, "%s/00000000000000000001-00000000000000000002.seg", spool_dir);
+    assert_int_equal(segment_files(name), 3);
+    snprintf(path, sizeof path, "%s/%.20s-%020d.seg", spool_dir, name, 2);
     assert_int_equal(unlink(path), 0);
     spool = NULL;
     open_spool();
@@ -502,7 +575,7 @@ static void test_segment_that_was_never_a_batch_is_removed(void **state)
     assert_int_equal(spool_flush(spool, WAIT_MS), ERR_OK);
     spool_close(spool);
     /* Killed between making the file and its first record. */
-    snprintf(path, sizeof path, "%s/00000000000000000001-00000000000000000002.seg", spool_dir);
+    snprintf(path, sizeof path, "%s/%020" PRIu64 "-%020d.seg", spool_dir, batch.m.epoch, 2);
     close(open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
     spool = NULL;
     open_spool();
@@ -543,6 +616,124 @@ static void test_full_spool_refuses(void **state)
         poll(NULL, 0, 1);
     }
     assert_int_equal(spool_append(spool, &r, &ref), ERR_OK);
+}
+
+static void wait_until(bool (*condition)(void))
+{
+    int64_t end_us = clock_monotonic_us() + WAIT_MS * INT64_C(1000);
+    while (!condition()) {
+        if (clock_monotonic_us() > end_us)
+            fail_msg("waited in vain");
+        poll(NULL, 0, 1);
+    }
+}
+
+static bool has_room(void)
+{
+    return spool_has_room(spool);
+}
+
+static bool is_removing(void)
+{
+    return atomic_load(&removing);
+}
+
+static void test_failed_write_stops_admission_until_the_disk_takes_bytes(void **state)
+{
+    (void)state;
+    char probe[128];
+    struct batch batch;
+    struct spool_ref ref;
+    struct usage_record r = {.status = 200, .count = 1};
+    snprintf(probe, sizeof probe, "%s/probe", spool_dir);
+    meter_up();
+    open_spool();
+    assert_true(spool_has_room(spool));
+    assert_int_equal(mkdir(probe, 0700), 0); /* so that trying the disk fails, too */
+    atomic_store(&disk_full, true);
+    assert_int_equal(spool_append(spool, &r, &ref), ERR_IO);
+    assert_false(spool_has_room(spool));
+    atomic_store(&disk_full, false);
+    assert_false(spool_has_room(spool));
+    assert_int_equal(rmdir(probe), 0);
+    wait_until(has_room);
+    append_confirmed(1);
+    take(&batch);
+    assert_int_equal(batch.m.sequence, 1);
+}
+
+static void test_removing_a_file_holds_up_no_record(void **state)
+{
+    (void)state;
+    struct batch batch;
+    meter_up();
+    open_spool();
+    append_confirmed(1);
+    atomic_store(&removal_waits, true);
+    take(&batch);
+    wait_until(is_removing);
+    append_confirmed(2);
+    assert_true(is_removing());
+    atomic_store(&removal_waits, false);
+    take(&batch);
+    assert_int_equal(spool_flush(spool, WAIT_MS), ERR_OK);
+}
+
+/* A kill can leave the latest segment without its end; in one before it, records are missing whose answers have left. */
+static void test_closed_segment_that_lost_records_is_an_alarm(void **state)
+{
+    (void)state;
+    char first[256], latest[256], path[sizeof spool_dir + sizeof first];
+    struct batch batch;
+    struct spool_stats stats;
+    config.batch_ms = 60000;
+    config.batch_bytes = 200; /* three records and their marks */
+    open_spool();
+    for (int i = 0; i < 3; i++)
+        append_confirmed(i);
+    assert_int_equal(segment_files(first), 1);
+    for (int i = 3; i < 5; i++)
+        append_confirmed(i);
+    assert_int_equal(segment_files(latest), 2);
+    spool_close(spool);
+    spool = NULL;
+    snprintf(path, sizeof path, "%s/%s", spool_dir, first);
+    assert_int_equal(truncate(path, 100), 0);
+    snprintf(path, sizeof path, "%s/%s", spool_dir, latest);
+    assert_int_equal(truncate(path, 100), 0);
+    meter_up();
+    open_spool();
+    take(&batch);
+    assert_true(batch.count < 3);
+    take(&batch);
+    assert_true(batch.count < 3);
+    assert_int_equal(spool_flush(spool, WAIT_MS), ERR_OK);
+    spool_stats(spool, &stats);
+    assert_int_equal(stats.gaps, 1);
+}
+
+/* Under another name the meter would take the batch a second time. */
+static void test_lost_epoch_keeps_the_name(void **state)
+{
+    (void)state;
+    char epoch[128];
+    struct batch before, after;
+    snprintf(epoch, sizeof epoch, "%s/epoch", spool_dir);
+    meter_up();
+    open_spool();
+    append_confirmed(1);
+    must_receive(&before);
+    spool_close(spool);
+    spool = NULL;
+    assert_int_equal(remove(epoch), 0);
+    open_spool();
+    append_confirmed(2);
+    do {
+        take(&after);
+        assert_true(id_equal(&after.m.producer, &before.m.producer));
+    } while (after.m.epoch == before.m.epoch);
+    assert_true(after.m.epoch > before.m.epoch);
+    assert_int_equal(after.m.previous_epoch, before.m.epoch);
 }
 
 static void test_backlog_makes_no_small_segments(void **state)
@@ -616,10 +807,15 @@ int main(void)
         TEST(test_never_more_than_a_window_in_flight),
         TEST(test_what_is_left_is_sent_by_the_next_first),
         TEST(test_end_of_an_epoch_is_remembered_after_it_is_sent),
+        TEST(test_spool_from_a_backup_uses_no_number_again),
         TEST(test_lost_segment_is_declared_a_gap),
         TEST(test_torn_record_was_never_one),
         TEST(test_segment_that_was_never_a_batch_is_removed),
         TEST(test_full_spool_refuses),
+        TEST(test_failed_write_stops_admission_until_the_disk_takes_bytes),
+        TEST(test_removing_a_file_holds_up_no_record),
+        TEST(test_closed_segment_that_lost_records_is_an_alarm),
+        TEST(test_lost_epoch_keeps_the_name),
         TEST(test_backlog_makes_no_small_segments),
         TEST(test_bad_times_and_sizes_are_refused),
         TEST(test_strange_answers_do_no_harm),
