@@ -37,22 +37,35 @@ struct closer {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     /* Under the lock: */
-    struct waiting *list; /* in no order */
+    struct waiting
+        *list; /* by start, then period; each once. A start finds years of hours, so it is searched by halves */
     size_t count, room;
     bool stopping;
 };
 
 /* ---- The list, under the lock ---- */
 
+/* Where a period stands in the list, or would. */
+static size_t place_of(const struct closer *closer, enum period period, int64_t start)
+{
+    size_t low = 0, high = closer->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        const struct waiting *w = &closer->list[middle];
+        if (w->start < start || (w->start == start && w->period < period))
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 static void list_add(struct closer *closer, enum period period, int64_t start, int64_t not_before_us)
 {
-    /* What was added last is asked for most. */
-    for (size_t i = closer->count; i-- > 0;) {
-        struct waiting *w = &closer->list[i];
-        if (w->period == period && w->start == start) {
-            w->not_before_us = not_before_us;
-            return;
-        }
+    size_t i = place_of(closer, period, start);
+    if (i < closer->count && closer->list[i].period == period && closer->list[i].start == start) {
+        closer->list[i].not_before_us = not_before_us;
+        return;
     }
     if (closer->count == closer->room) {
         size_t room = closer->room ? closer->room * 2 : 64;
@@ -64,7 +77,16 @@ static void list_add(struct closer *closer, enum period period, int64_t start, i
         closer->list = list;
         closer->room = room;
     }
-    closer->list[closer->count++] = (struct waiting){.period = period, .start = start, .not_before_us = not_before_us};
+    memmove(closer->list + i + 1, closer->list + i, (closer->count - i) * sizeof *closer->list);
+    closer->list[i] = (struct waiting){.period = period, .start = start, .not_before_us = not_before_us};
+    closer->count++;
+    metrics_set(closer->metrics, METER_PERIODS_WAITING, (int64_t)closer->count);
+}
+
+static void list_remove(struct closer *closer, size_t i)
+{
+    closer->count--;
+    memmove(closer->list + i, closer->list + i + 1, (closer->count - i) * sizeof *closer->list);
     metrics_set(closer->metrics, METER_PERIODS_WAITING, (int64_t)closer->count);
 }
 
@@ -77,11 +99,9 @@ static bool over(const struct closer *closer, const struct waiting *w, int64_t w
 static bool has_parts(const struct closer *closer, const struct waiting *w)
 {
     int64_t end = period_end(w->period, w->start);
-    for (size_t i = 0; i < closer->count && w->period != PERIOD_HOUR; i++) {
-        const struct waiting *part = &closer->list[i];
-        if (part->period < w->period && part->start >= w->start && part->start < end)
+    for (size_t i = place_of(closer, PERIOD_HOUR, w->start); i < closer->count && closer->list[i].start < end; i++)
+        if (closer->list[i].period < w->period)
             return true;
-    }
     return false;
 }
 
@@ -89,12 +109,11 @@ static bool take_due(struct closer *closer, struct waiting *out)
 {
     int64_t now_us = clock_monotonic_us(), wall_us = clock_wall_us();
     for (size_t i = 0; i < closer->count; i++) {
-        struct waiting *w = &closer->list[i];
+        const struct waiting *w = &closer->list[i];
         if (now_us < w->not_before_us || !over(closer, w, wall_us) || has_parts(closer, w))
             continue;
         *out = *w;
-        *w = closer->list[--closer->count];
-        metrics_set(closer->metrics, METER_PERIODS_WAITING, (int64_t)closer->count);
+        list_remove(closer, i);
         return true;
     }
     return false;

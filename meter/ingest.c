@@ -11,6 +11,7 @@
 #include "cavage/log.h"
 #include "cavage/usage.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,20 +94,21 @@ static const char *fault_in(struct ingest *ingest, const struct wire_usage *m, c
 }
 
 /* Append a new batch. What cannot be taken is not answered: the producer keeps it, and sends it again. */
-static void take(struct ingest *ingest, const struct wire_usage *m, const struct frame *frame)
+static bool take(struct ingest *ingest, const struct wire_usage *m, const struct frame *frame)
 {
     const struct ingest_config *c = &ingest->config;
     const char *fault = fault_in(ingest, m, frame);
     if (fault) {
         count(ingest, METER_REFUSED, 1);
         alarm_batch(m, "meter_batch_refused", fault);
-        return;
+        return false;
     }
+    errno = 0;
     int err = ledger_append(c->ledger, m, frame->body, frame->body_len);
     if (err) {
         count(ingest, METER_REFUSED, 1);
-        alarm_batch(m, "meter_append_failed", err_text(err));
-        return;
+        alarm_batch(m, "meter_append_failed", errno == ENOSPC ? "the disk of the ledger is full" : err_text(err));
+        return false;
     }
     err = usage_sequence_taken(c->sequence, m);
     if (err) {
@@ -120,6 +122,7 @@ static void take(struct ingest *ingest, const struct wire_usage *m, const struct
     metrics_set(c->metrics, METER_NEWEST_HOUR, m->hour * 3600);
     if (c->closer)
         closer_touch(c->closer, m->hour);
+    return true;
 }
 
 static void judge(struct ingest *ingest, const struct wire_usage *m, const struct frame *frame)
@@ -127,9 +130,10 @@ static void judge(struct ingest *ingest, const struct wire_usage *m, const struc
     uint64_t expected;
     switch (usage_sequence_judge(ingest->config.sequence, m, &expected)) {
     case USAGE_TAKE_GAP:
-        count(ingest, METER_GAPS, 1);
-        alarm_batch(m, "meter_gap", "usage before this batch is lost");
-        take(ingest, m, frame);
+        if (take(ingest, m, frame)) {
+            count(ingest, METER_GAPS, 1);
+            alarm_batch(m, "meter_gap", "usage before this batch is lost");
+        }
         break;
     case USAGE_TAKE:
         take(ingest, m, frame);

@@ -18,7 +18,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-enum { ACK_RETRY_US = 5000, DRAIN_QUIET_US = 200000, TEST_CLOSE_DELAY_MS = 20 };
+enum { ACK_RETRY_US = 5000, DRAIN_QUIET_US = 200000, DRAIN_MAX_US = 5000000, TEST_CLOSE_DELAY_MS = 20 };
 
 struct meter {
     struct daemon *daemon;
@@ -31,6 +31,7 @@ struct meter {
     struct loop_watch *watch;
     struct loop_timer *ack_timer, *drain_timer;
     size_t seen; /* messages, since the drain looked last */
+    int64_t drain_end_us;
 };
 
 static void send_acks(void *arg)
@@ -55,13 +56,14 @@ static void on_usage(void *arg, int fd, uint32_t events)
     send_acks(meter);
 }
 
-/* Drained when nothing has come for a while: producers that drain too have been served, and answers have left the socket. */
+/* Drained when nothing has come for a while: producers that drain too have been served, and answers have left the socket. Those that do not drain
+ * may never pause; they keep what is not acknowledged. */
 static void on_drain(void *arg)
 {
     struct meter *meter = arg;
     size_t seen = meter->seen;
     on_usage(meter, 0, 0);
-    if (seen > 0 || meter->seen > 0) {
+    if ((seen > 0 || meter->seen > 0) && clock_monotonic_us() < meter->drain_end_us) {
         meter->seen = 0;
         loop_timer_at(meter->drain_timer, clock_monotonic_us() + DRAIN_QUIET_US);
         return;
@@ -73,6 +75,7 @@ static void meter_drain(struct daemon *daemon)
 {
     struct meter *meter = daemon->state;
     meter->seen = 1; /* one quiet stretch at least */
+    meter->drain_end_us = clock_monotonic_us() + DRAIN_MAX_US;
     on_drain(meter);
 }
 

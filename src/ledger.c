@@ -58,10 +58,25 @@ static int log_sync(struct log *log)
 {
     if (log->size == log->durable)
         return ERR_OK;
-    if (fdatasync(log->fd) != 0)
-        return ERR_IO;
-    log->durable = log->size;
-    return ERR_OK;
+    if (fdatasync(log->fd) == 0) {
+        log->durable = log->size;
+        return ERR_OK;
+    }
+    /* The kernel may now take its pages for written, so the next start would find whole what is not on disk. Nothing of it was
+     * acknowledged: it comes again. */
+    int saved = errno;
+    if (ftruncate(log->fd, (off_t)log->durable) != 0)
+        log_error("ledger_cut_failed", "batches that are not on disk could not be cut off", LOG_I("errno", errno));
+    errno = saved;
+    return ERR_IO;
+}
+
+static int sync_logs(struct ledger *ledger)
+{
+    for (size_t i = 0; i < LOGS_MAX && !ledger->broken; i++)
+        if (ledger->logs[i].fd >= 0 && log_sync(&ledger->logs[i]) != ERR_OK)
+            ledger->broken = true;
+    return ledger->broken ? ERR_IO : ERR_OK;
 }
 
 static void log_close(struct log *log)
@@ -76,19 +91,15 @@ static int log_open_hour(struct ledger *ledger, int64_t hour, struct log *log)
     char path[FS_PATH_SIZE];
     struct stat st;
     int err = ledger_log_path(ledger->dir, hour, path);
+    if (!err)
+        err = hour_mkdirs(ledger->dir, path, 0700);
     if (err)
         return err;
-    int fd = open(path, O_RDWR | O_APPEND | O_CLOEXEC);
-    if (fd < 0 && errno == ENOENT) {
-        err = hour_mkdirs(ledger->dir, path, 0700);
-        if (err)
-            return err;
-        fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-        if (fd >= 0)
-            err = fs_sync_parent(path);
-    }
+    int fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
         return err_from_errno(errno);
+    /* Also when it was there: a process may have ended between making it and this. */
+    err = fs_sync_parent(path);
     if (!err && fstat(fd, &st) != 0)
         err = ERR_IO;
     if (err) {
@@ -112,7 +123,7 @@ static int log_of(struct ledger *ledger, int64_t hour, struct log **out)
         if (log->fd < 0 || (oldest->fd >= 0 && log->used < oldest->used))
             oldest = log;
     }
-    int err = ledger_sync(ledger);
+    int err = sync_logs(ledger);
     if (err)
         return err;
     log_close(oldest);
@@ -121,6 +132,13 @@ static int log_of(struct ledger *ledger, int64_t hour, struct log **out)
 }
 
 /* ---- Appending ---- */
+
+/* Part of a frame that could not be cut off again lies where the next one would be thought to begin: the log has to be recovered. */
+static bool has_rest(const struct log *log)
+{
+    struct stat st;
+    return fstat(log->fd, &st) != 0 || (uint64_t)st.st_size != log->size;
+}
 
 int ledger_append(struct ledger *ledger, const struct wire_usage *m, const uint8_t *body, size_t body_len)
 {
@@ -148,6 +166,8 @@ int ledger_append(struct ledger *ledger, const struct wire_usage *m, const uint8
         err = framelog_append(log->fd, &log->size, LEDGER_BATCH, log->durable, parts, 2);
         ledger->since_checkpoint += log->size - before;
         log->used = ++ledger->turn;
+        if (err && has_rest(log))
+            ledger->broken = true;
     }
     free(header);
     return err;
@@ -155,12 +175,12 @@ int ledger_append(struct ledger *ledger, const struct wire_usage *m, const uint8
 
 int ledger_sync(struct ledger *ledger)
 {
-    for (size_t i = 0; i < LOGS_MAX && !ledger->broken; i++)
-        if (ledger->logs[i].fd >= 0 && log_sync(&ledger->logs[i]) != ERR_OK)
-            ledger->broken = true;
-    if (ledger->broken)
-        return ERR_IO;
-    return ledger->since_checkpoint < checkpoint_bytes ? ERR_OK : ledger_checkpoint(ledger);
+    int err = sync_logs(ledger);
+    /* The batches are durable whatever becomes of the checkpoint: without it the next start only reads more. */
+    if (!err && ledger->since_checkpoint >= checkpoint_bytes && ledger_checkpoint(ledger) != ERR_OK)
+        log_error("ledger_checkpoint_failed", "the ledger's checkpoint could not be written",
+                  LOG_S("dir", ledger->dir));
+    return err;
 }
 
 int ledger_checkpoint(struct ledger *ledger)
@@ -168,10 +188,10 @@ int ledger_checkpoint(struct ledger *ledger)
     struct checkpoint_log logs[LOGS_MAX];
     size_t count = 0;
 
-    ledger->since_checkpoint = 0;
-    int err = ledger_sync(ledger);
+    int err = sync_logs(ledger);
     if (err)
         return err;
+    ledger->since_checkpoint = 0; /* so that one that fails is not tried again at every sync */
     for (size_t i = 0; i < LOGS_MAX; i++)
         if (ledger->logs[i].fd >= 0)
             logs[count++] = (struct checkpoint_log){.hour = ledger->logs[i].hour, .size = ledger->logs[i].size};
@@ -225,7 +245,7 @@ static int recover_log(struct ledger *ledger, const struct checkpoint_log *liste
     if (err == ERR_CORRUPT) {
         /* Acknowledged batches are gone. Those behind the hole are not cut with it: they still count. */
         alarm_damage(ledger, path, end, "a log of the ledger is damaged");
-        err = ledger_scan(fd, listed->size, size, LEDGER_ALL, take_batch, ledger->sequence);
+        err = ledger_scan(fd, listed->size, size, LEDGER_ALL, take_batch, ledger->sequence, &end);
         goto out;
     }
     if (!err && end < size) {
@@ -238,7 +258,7 @@ static int recover_log(struct ledger *ledger, const struct checkpoint_log *liste
     if (!err && fsync(fd) != 0)
         err = ERR_IO;
     if (!err)
-        err = ledger_scan(fd, listed->size, end, LEDGER_ALL, take_batch, ledger->sequence);
+        err = ledger_scan(fd, listed->size, end, LEDGER_ALL, take_batch, ledger->sequence, &end);
 out:
     if (fd >= 0)
         close(fd);
@@ -292,6 +312,8 @@ int ledger_open(const char *dir, struct usage_sequence *sequence, struct ledger 
         err = fs_join(lock, sizeof lock, dir, "lock");
     if (!err)
         err = fs_private_dir(dir);
+    if (!err)
+        err = fs_sync_parent(dir);
     if (!err)
         err = fs_lock(lock, &ledger->lock);
     if (!err)

@@ -37,26 +37,27 @@ static int deliver(const struct framelog_frame *frame, ledger_fn fn, void *arg)
     return fn(arg, &m, message.body, message.body_len);
 }
 
-int ledger_scan(int fd, uint64_t from, uint64_t limit, enum ledger_scan_mode mode, ledger_fn fn, void *arg)
+int ledger_scan(int fd, uint64_t from, uint64_t limit, enum ledger_scan_mode mode, ledger_fn fn, void *arg,
+                uint64_t *end)
 {
     struct framelog_reader *reader;
     struct framelog_frame frame;
-    uint64_t end = from;
     bool hole = false;
 
+    *end = from;
     int err = framelog_reader_new(fd, from, limit, &reader);
     if (err)
         return err;
     while ((err = framelog_next(reader, &frame)) == ERR_OK) {
         hole = hole || (frame.skipped > 0 && mode == LEDGER_STRICT);
-        if (hole && frame.durable > end)
+        if (hole && frame.durable > *end)
             err = ERR_CORRUPT;
         else if (!hole)
             err = deliver(&frame, fn, arg);
         if (err)
             break;
         if (!hole)
-            end = framelog_end(reader);
+            *end = framelog_end(reader);
     }
     framelog_reader_free(reader);
     return err == ERR_NOTFOUND ? ERR_OK : err;
@@ -81,21 +82,22 @@ static int open_log(const char *dir, int64_t hour, int *fd, uint64_t *size)
     return ERR_OK;
 }
 
-int ledger_read_part(const char *dir, int64_t hour, uint64_t bytes, ledger_fn fn, void *arg)
+int ledger_read_part(const char *dir, int64_t hour, uint64_t bytes, ledger_fn fn, void *arg, uint64_t *end)
 {
     int fd;
     uint64_t size;
     int err = open_log(dir, hour, &fd, &size);
     if (err)
         return err;
-    err = ledger_scan(fd, 0, size < bytes ? size : bytes, LEDGER_STRICT, fn, arg);
+    err = ledger_scan(fd, 0, size < bytes ? size : bytes, LEDGER_STRICT, fn, arg, end);
     close(fd);
     return err;
 }
 
 int ledger_read_hour(const char *dir, int64_t hour, ledger_fn fn, void *arg)
 {
-    return ledger_read_part(dir, hour, UINT64_MAX, fn, arg);
+    uint64_t end;
+    return ledger_read_part(dir, hour, UINT64_MAX, fn, arg, &end);
 }
 
 int ledger_size(const char *dir, int64_t hour, bool sync, uint64_t *bytes)

@@ -14,6 +14,8 @@ enum ledger_scan_mode {
 };
 
 int ledger_log_path(const char *dir, int64_t hour, char out[FS_PATH_SIZE]);
-int ledger_scan(int fd, uint64_t from, uint64_t limit, enum ledger_scan_mode mode, ledger_fn fn, void *arg);
+/* *end is that of the last whole batch before the first hole (LEDGER_STRICT), or of all (LEDGER_ALL). */
+int ledger_scan(int fd, uint64_t from, uint64_t limit, enum ledger_scan_mode mode, ledger_fn fn, void *arg,
+                uint64_t *end);
 
 #endif

@@ -100,13 +100,17 @@ static int survey_batch(void *arg, const struct wire_usage *m, const uint8_t *bo
     return err == ERR_NOTFOUND ? ERR_OK : err;
 }
 
+/* Read the whole batches that are on disk for sure. */
 static int survey_hour(const struct usage_files *files, int64_t hour, struct usage_table *table, struct manifest *m)
 {
     struct survey survey = {.table = table};
     uint8_t digest[DIGEST_BYTES];
+    uint64_t bytes = 0;
 
     digest_start(&survey.inputs);
-    int err = ledger_read_part(files->ledger_dir, hour, m->ledger_bytes, survey_batch, &survey);
+    int err = ledger_size(files->ledger_dir, hour, true, &bytes);
+    if (!err)
+        err = ledger_read_part(files->ledger_dir, hour, bytes, survey_batch, &survey, &m->ledger_bytes);
     if (err)
         return err;
     digest_end(&survey.inputs, digest);
@@ -167,12 +171,18 @@ int usage_files_hour(const struct usage_files *files, int64_t hour, bool *made)
     *made = false;
     int err = begin_version(files, PERIOD_HOUR, hour, &newest, &next);
     if (!err)
-        err = ledger_size(files->ledger_dir, hour, true, &next.ledger_bytes);
-    if (err || (newest.inputs[0] != '\0' && newest.ledger_bytes == next.ledger_bytes))
+        err = ledger_size(files->ledger_dir, hour, false, &next.ledger_bytes);
+    bool known = !err && newest.inputs[0] != '\0';
+    if (err || (known && newest.ledger_bytes == next.ledger_bytes))
         return err;
     err = usage_table_new(&table);
     if (!err)
         err = survey_hour(files, hour, table, &next);
+    if (!err && known && next.ledger_bytes <= newest.ledger_bytes) {
+        /* Nothing but a torn tail is new; or the log has lost what was billed, and another version would hide that. */
+        err = next.ledger_bytes == newest.ledger_bytes ? ERR_OK : ERR_CORRUPT;
+        goto out;
+    }
     if (!err && next.records == 0)
         err = ERR_NOTFOUND;
     if (!err)
@@ -182,6 +192,7 @@ int usage_files_hour(const struct usage_files *files, int64_t hour, bool *made)
     if (!err)
         err = manifest_write(files->usage_dir, &next);
     *made = err == ERR_OK;
+out:
     usage_table_free(table);
     return err;
 }

@@ -357,6 +357,7 @@ int usage_raw_write(const struct usage_files *files, int64_t hour, uint64_t byte
                     struct out_file *raw_file, struct out_file *index)
 {
     struct raw raw = {.table = table, .out = raw_file, .index = index, .fd = -1};
+    uint64_t end;
     int err = plan_parties(&raw);
     if (!err)
         err = plan_groups(&raw, files->group_bytes ? files->group_bytes : DEFAULT_GROUP_BYTES);
@@ -365,7 +366,7 @@ int usage_raw_write(const struct usage_files *files, int64_t hour, uint64_t byte
     if (!err)
         err = open_zstd(&raw);
     if (!err)
-        err = ledger_read_part(files->ledger_dir, hour, bytes, deal_batch, &raw);
+        err = ledger_read_part(files->ledger_dir, hour, bytes, deal_batch, &raw, &end);
     if (!err)
         err = write_groups(&raw);
     for (size_t i = 0; i < raw.group_count; i++)

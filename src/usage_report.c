@@ -82,7 +82,7 @@ static int add_hour(struct report *r, int64_t hour)
     if (missing && missing != ERR_NOTFOUND)
         return missing;
     int err = manifest_newest(q->usage_dir, PERIOD_HOUR, hour, &m);
-    if (err == ERR_NOTFOUND || (!err && !missing && m.ledger_bytes != ledger_bytes))
+    if (err == ERR_NOTFOUND || (!err && m.ledger_bytes < ledger_bytes))
         return missing ? ERR_OK : ledger_read_hour(q->ledger_dir, hour, add_batch, r);
     if (!err)
         err = fs_join(path, sizeof path, q->usage_dir, m.files[0].name);

@@ -32,7 +32,8 @@ uint64_t ledger_damaged(const struct ledger *ledger);
 /* Append a batch to its hour's log; durable only after ledger_sync. Call usage_sequence_taken right after it, and before the next append.
  * After ERR_IO nothing of the batch is in the log. */
 int ledger_append(struct ledger *ledger, const struct wire_usage *m, const uint8_t *body, size_t body_len);
-/* fdatasync all logs appended to since the last sync. After an error nobody knows what is on disk: close, and open again. */
+/* fdatasync all logs appended to since the last sync. After an error nobody knows what is on disk: what was not synced has been cut off, where
+ * that was possible; close, and open again. */
 int ledger_sync(struct ledger *ledger);
 /* Sync, then write watermarks and log sizes aside, fsync, rename. Done by itself before a log is first appended to, and now and then. */
 int ledger_checkpoint(struct ledger *ledger);
@@ -41,8 +42,8 @@ int ledger_checkpoint(struct ledger *ledger);
  * is not a torn tail: the batches before it have been delivered then. */
 typedef int (*ledger_fn)(void *arg, const struct wire_usage *m, const uint8_t *body, size_t body_len);
 int ledger_read_hour(const char *dir, int64_t hour, ledger_fn fn, void *arg);
-/* The same for the first `bytes` bytes of the log only. */
-int ledger_read_part(const char *dir, int64_t hour, uint64_t bytes, ledger_fn fn, void *arg);
+/* The same for the first `bytes` bytes of the log only; *end is that of the last whole batch in them. */
+int ledger_read_part(const char *dir, int64_t hour, uint64_t bytes, ledger_fn fn, void *arg, uint64_t *end);
 /* Size of an hour's log; with `sync`, of what is on disk for sure. ERR_NOTFOUND. */
 int ledger_size(const char *dir, int64_t hour, bool sync, uint64_t *bytes);
 /* Hours that have a log, ascending, within [from, to). The caller frees *hours. */

@@ -5,6 +5,7 @@
 #include "cavage/ledger.h"
 #include "cavage/log.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <setjmp.h>
@@ -13,7 +14,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -23,6 +26,39 @@
 enum { HOUR = 490800, BODY_BYTES = 500 };
 
 static char dir[64];
+
+/* ---- A disk that fails when it is told to: these stand before the C library's ---- */
+
+static bool sync_fails, cut_fails, rename_fails, sync_is_idle;
+
+// NOLINTBEGIN(readability-inconsistent-declaration-parameter-name)
+int fdatasync(int fd)
+{
+    if (sync_fails) {
+        errno = EIO;
+        return -1;
+    }
+    return sync_is_idle ? 0 : (int)syscall(SYS_fdatasync, fd);
+}
+
+int ftruncate(int fd, off_t len)
+{
+    if (cut_fails) {
+        errno = EIO;
+        return -1;
+    }
+    return (int)syscall(SYS_ftruncate, fd, len);
+}
+
+int rename(const char *from, const char *to)
+{
+    if (rename_fails) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+// NOLINTEND(readability-inconsistent-declaration-parameter-name)
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
@@ -36,6 +72,7 @@ static int setup(void **state)
 {
     (void)state;
     log_set_level(LOG_LEVEL_ERROR);
+    sync_fails = cut_fails = rename_fails = sync_is_idle = false;
     snprintf(dir, sizeof dir, "%s", "/tmp/cavage-ledger-XXXXXX");
     return mkdtemp(dir) ? digest_init() : -1;
 }
@@ -146,7 +183,8 @@ static void test_batches_are_read_back(void **state)
     assert_int_equal(ledger_size(dir, HOUR, false, &again), ERR_OK);
     assert_true(again > bytes);
     memset(&seen, 0, sizeof seen);
-    assert_int_equal(ledger_read_part(dir, HOUR, bytes, note, &seen), ERR_OK);
+    assert_int_equal(ledger_read_part(dir, HOUR, bytes + 1, note, &seen, &again), ERR_OK);
+    assert_int_equal(again, bytes);
     assert_int_equal(seen.count, 5);
     assert_int_equal(ledger_read_hour(dir, HOUR + 1, note, &seen), ERR_NOTFOUND);
     assert_int_equal(ledger_size(dir, HOUR + 1, false, &bytes), ERR_NOTFOUND);
@@ -318,6 +356,112 @@ static void test_log_that_shrank_or_vanished_is_an_alarm(void **state)
     log_set_level(LOG_LEVEL_ERROR);
 }
 
+static off_t log_size(void)
+{
+    char path[128];
+    struct stat st;
+    log_path(HOUR, path);
+    assert_int_equal(stat(path, &st), 0);
+    return st.st_size;
+}
+
+/* Its pages may look written from then on, so a start could take for durable what is not. */
+static void test_what_could_not_be_synced_is_cut_off(void **state)
+{
+    (void)state;
+    struct books books;
+    books_open(&books);
+    assert_int_equal(put(&books, 1, HOUR), ERR_OK);
+    assert_int_equal(ledger_sync(books.ledger), ERR_OK);
+    off_t durable = log_size();
+    assert_int_equal(put(&books, 2, HOUR), ERR_OK);
+    sync_fails = true;
+    assert_int_equal(ledger_sync(books.ledger), ERR_IO);
+    sync_fails = false;
+    assert_int_equal(ledger_sync(books.ledger), ERR_IO);
+    assert_int_equal(put(&books, 3, HOUR), ERR_IO);
+    assert_int_equal(log_size(), durable);
+    books_close(&books);
+    books_open(&books);
+    assert_int_equal(watermark(&books), 1);
+    books_close(&books);
+}
+
+/* Appends batch 2 to a disk that has room for a part of it. */
+static int put_on_full_disk(struct books *books)
+{
+    struct rlimit all, some;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &all), 0);
+    some = all;
+    some.rlim_cur = (rlim_t)log_size() + 100;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &some), 0);
+    int err = put(books, 2, HOUR);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &all), 0);
+    return err;
+}
+
+static void test_full_disk_leaves_no_part_of_a_batch(void **state)
+{
+    (void)state;
+    struct books books;
+    struct seen seen = {0};
+    books_open(&books);
+    assert_int_equal(put(&books, 1, HOUR), ERR_OK);
+    off_t size = log_size();
+    assert_int_equal(put_on_full_disk(&books), ERR_IO);
+    assert_int_equal(log_size(), size);
+    assert_int_equal(put(&books, 2, HOUR), ERR_OK);
+    books_close(&books);
+    assert_int_equal(ledger_read_hour(dir, HOUR, note, &seen), ERR_OK);
+    assert_int_equal(seen.count, 2);
+}
+
+static void test_part_that_cannot_be_cut_off_ends_the_ledger(void **state)
+{
+    (void)state;
+    struct books books;
+    struct seen seen = {0};
+    books_open(&books);
+    assert_int_equal(put(&books, 1, HOUR), ERR_OK);
+    assert_int_equal(ledger_sync(books.ledger), ERR_OK);
+    cut_fails = true;
+    assert_int_equal(put_on_full_disk(&books), ERR_IO);
+    cut_fails = false;
+    assert_int_equal(put(&books, 2, HOUR), ERR_IO);
+    assert_int_equal(ledger_sync(books.ledger), ERR_IO);
+    books_close(&books);
+    books_open(&books);
+    assert_int_equal(ledger_damaged(books.ledger), 0);
+    assert_int_equal(put(&books, 2, HOUR), ERR_OK);
+    books_close(&books);
+    assert_int_equal(ledger_read_hour(dir, HOUR, note, &seen), ERR_OK);
+    assert_int_equal(seen.count, 2);
+}
+
+/* A checkpoint is due after 256 MiB. */
+static void test_checkpoint_that_fails_does_not_undo_a_sync(void **state)
+{
+    (void)state;
+    enum { BODY = 4 << 20 };
+    struct books books;
+    uint8_t *body = calloc(1, BODY);
+    struct wire_usage m = {.epoch = 1, .hour = HOUR, .records = 1, .ack_address = "ipc:///a"};
+    m.producer.bytes[0] = 7;
+    sync_is_idle = true;
+    books_open(&books);
+    for (m.sequence = 1; m.sequence <= 65; m.sequence++) {
+        assert_int_equal(ledger_append(books.ledger, &m, body, BODY), ERR_OK);
+        assert_int_equal(usage_sequence_taken(books.sequence, &m), ERR_OK);
+    }
+    log_set_level((enum log_level) - 1);
+    rename_fails = true;
+    assert_int_equal(ledger_sync(books.ledger), ERR_OK);
+    rename_fails = false;
+    books_close(&books);
+    free(body);
+}
+
 /* Append, sync now and then, and tell what is synced, until killed. */
 static void append_until_killed(int out, unsigned seed)
 {
@@ -389,6 +533,10 @@ int main(void)
         TEST(test_torn_tail_is_cut_and_written_again),
         TEST(test_damage_is_an_alarm_and_is_not_cut),
         TEST(test_log_that_shrank_or_vanished_is_an_alarm),
+        TEST(test_what_could_not_be_synced_is_cut_off),
+        TEST(test_full_disk_leaves_no_part_of_a_batch),
+        TEST(test_part_that_cannot_be_cut_off_ends_the_ledger),
+        TEST(test_checkpoint_that_fails_does_not_undo_a_sync),
         TEST(test_synced_batches_survive_kills_exactly_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

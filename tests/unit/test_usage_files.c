@@ -399,6 +399,43 @@ static void test_report_reads_open_and_closed_hours(void **state)
     assert_int_equal(report(&rows, USAGE_BY_HOUR, NULL, 0, INT64_MAX), 85);
 }
 
+static void test_log_that_lost_what_was_billed_makes_no_version(void **state)
+{
+    (void)state;
+    char path[FS_PATH_SIZE];
+    struct rows rows;
+    bool made;
+    uint64_t first;
+    add_batch(HOUR, 10, 3);
+    assert_int_equal(ledger_size(ledger_dir, HOUR, true, &first), ERR_OK);
+    add_batch(HOUR, 10, 3);
+    assert_true(make_hour(HOUR));
+    snprintf(path, sizeof path, "%s/2026/01/31/22.log", ledger_dir);
+    assert_int_equal(truncate(path, (off_t)first), 0);
+    assert_int_equal(usage_files_hour(&files, HOUR, &made), ERR_CORRUPT);
+    assert_false(exists("hourly/2026/01/31/22.v2.csv"));
+    assert_int_equal(report(&rows, USAGE_BY_HOUR, NULL, 0, INT64_MAX), 20);
+}
+
+/* A batch that is being written counts when it is whole, and a part of one never makes a version. */
+static void test_torn_tail_makes_no_version(void **state)
+{
+    (void)state;
+    char path[FS_PATH_SIZE];
+    uint64_t whole;
+    add_batch(HOUR, 10, 3);
+    assert_int_equal(ledger_size(ledger_dir, HOUR, true, &whole), ERR_OK);
+    snprintf(path, sizeof path, "%s/2026/01/31/22.log", ledger_dir);
+    assert_int_equal(truncate(path, (off_t)whole + 10), 0);
+    assert_true(make_hour(HOUR));
+    assert_false(make_hour(HOUR));
+    json_t *json = manifest("hourly/2026/01/31/22.v1.manifest.json");
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(json, "inputs"), "ledger_bytes")), whole);
+    json_decref(json);
+    assert_int_equal(truncate(path, (off_t)whole), 0);
+    assert_false(make_hour(HOUR));
+}
+
 static void test_report_finds_changed_files(void **state)
 {
     (void)state;
@@ -440,11 +477,18 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_hour_has_every_record_once),    TEST(test_late_records_make_another_version),
-        TEST(test_csv_is_as_documented),          TEST(test_unfinished_version_does_not_count),
-        TEST(test_rollups_follow_their_parts),    TEST(test_hour_without_records_has_no_files),
-        TEST(test_damaged_ledger_makes_no_files), TEST(test_report_reads_open_and_closed_hours),
-        TEST(test_report_finds_changed_files),    cmocka_unit_test(test_periods_begin_and_end_where_they_should),
+        TEST(test_hour_has_every_record_once),
+        TEST(test_late_records_make_another_version),
+        TEST(test_csv_is_as_documented),
+        TEST(test_unfinished_version_does_not_count),
+        TEST(test_rollups_follow_their_parts),
+        TEST(test_hour_without_records_has_no_files),
+        TEST(test_damaged_ledger_makes_no_files),
+        TEST(test_report_reads_open_and_closed_hours),
+        TEST(test_log_that_lost_what_was_billed_makes_no_version),
+        TEST(test_torn_tail_makes_no_version),
+        TEST(test_report_finds_changed_files),
+        cmocka_unit_test(test_periods_begin_and_end_where_they_should),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
