@@ -110,25 +110,32 @@ struct conn *conns_find(struct conns *conns, int fd)
     return fd >= 0 && (size_t)fd < conns->fd_count ? atomic_load(&conns->by_fd[fd]) : NULL;
 }
 
-void conn_opened(struct conn *conn)
+bool conn_opened(struct conn *conn, int fd)
 {
     pthread_mutex_lock(&conn->lock);
-    if (conn->state == CONN_NEW)
+    bool ours = conn->state == CONN_NEW && conn->fd == fd;
+    if (ours)
         conn->state = CONN_OPEN;
     pthread_mutex_unlock(&conn->lock);
+    return ours;
 }
 
-void conns_remove(struct conns *conns, struct conn *conn)
+/* Empty a slot and return what it was. The connection's lock is held. */
+static enum conn_state vacate(struct conns *conns, struct conn *conn)
 {
-    pthread_mutex_lock(&conn->lock);
     enum conn_state was = conn->state;
-    if (was != CONN_FREE) {
-        struct conn *expected = conn;
-        atomic_compare_exchange_strong(&conns->by_fd[conn->fd], &expected, NULL);
-        conn->state = CONN_FREE;
-        conn->fd = -1;
-    }
-    pthread_mutex_unlock(&conn->lock);
+    if (was == CONN_FREE)
+        return was;
+    struct conn *expected = conn;
+    atomic_compare_exchange_strong(&conns->by_fd[conn->fd], &expected, NULL);
+    conn->state = CONN_FREE;
+    conn->fd = -1;
+    return was;
+}
+
+/* Let a slot that was emptied be used again. */
+static void give_back(struct conns *conns, struct conn *conn, enum conn_state was)
+{
     if (was == CONN_FREE)
         return;
     if (was != CONN_CLOSING)
@@ -138,6 +145,14 @@ void conns_remove(struct conns *conns, struct conn *conn)
     conn->next_free = conns->free;
     conns->free = conn;
     pthread_mutex_unlock(&conns->lock);
+}
+
+void conns_remove(struct conns *conns, struct conn *conn)
+{
+    pthread_mutex_lock(&conn->lock);
+    enum conn_state was = vacate(conns, conn);
+    pthread_mutex_unlock(&conn->lock);
+    give_back(conns, conn, was);
 }
 
 void conn_close(struct conns *conns, struct conn *conn, int64_t linger_until_us)
@@ -183,10 +198,11 @@ void conns_forget_new(struct conns *conns, int64_t before_us)
     for (size_t i = 0; i < conns->capacity; i++) {
         struct conn *conn = &conns->slots[i];
         pthread_mutex_lock(&conn->lock);
-        bool stale = conn->state == CONN_NEW && conn->since_us < before_us;
+        enum conn_state was = CONN_FREE;
+        if (conn->state == CONN_NEW && conn->since_us < before_us)
+            was = vacate(conns, conn);
         pthread_mutex_unlock(&conn->lock);
-        if (stale)
-            conns_remove(conns, conn);
+        give_back(conns, conn, was);
     }
 }
 

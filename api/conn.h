@@ -42,8 +42,8 @@ void conns_free(struct conns *conns);
 struct conn *conns_add(struct conns *conns, int64_t now_us, int fd, const struct sockaddr *address);
 /* The entry of a descriptor; NULL if there is none. */
 struct conn *conns_find(struct conns *conns, int fd);
-/* NEW becomes OPEN. */
-void conn_opened(struct conn *conn);
+/* NEW becomes OPEN. False: the slot was forgotten meanwhile, and may be another connection's. */
+bool conn_opened(struct conn *conn, int fd);
 /* The connection is gone; its slot is free. */
 void conns_remove(struct conns *conns, struct conn *conn);
 

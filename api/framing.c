@@ -61,6 +61,8 @@ const char *framing_problem(const struct framing *f, bool http11)
 {
     if (f->bad_name)
         return "A header's name is not a token.";
+    if (f->head_bytes != 0 && f->head_bytes != f->known_bytes)
+        return "A line of the head is folded, has a NUL, or does not end with CR LF.";
     if (f->bad_length)
         return "Content-Length must be one decimal number.";
     if (f->lengths > 1)

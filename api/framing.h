@@ -9,14 +9,16 @@
 
 /* What the headers said so far. All zero is the beginning. */
 struct framing {
-    unsigned lengths; /* Content-Length headers */
-    unsigned codings; /* Transfer-Encoding headers */
-    unsigned hosts;   /* Host headers */
-    unsigned keys;    /* Authorization headers */
-    bool bad_length;  /* a Content-Length that is not a number */
-    bool bad_coding;  /* a transfer coding other than chunked */
-    bool bad_name;    /* a header name that is not a token */
-    uint64_t length;  /* of the first Content-Length */
+    unsigned lengths;   /* Content-Length headers */
+    unsigned codings;   /* Transfer-Encoding headers */
+    unsigned hosts;     /* Host headers */
+    unsigned keys;      /* Authorization headers */
+    bool bad_length;    /* a Content-Length that is not a number */
+    bool bad_coding;    /* a transfer coding other than chunked */
+    bool bad_name;      /* a header name that is not a token */
+    uint64_t length;    /* of the first Content-Length */
+    size_t head_bytes;  /* of the head as it came; 0: not known */
+    size_t known_bytes; /* of them, what the request line and the headers account for; counted by the caller */
 };
 
 /* Take one header. Neither name nor value is NUL-terminated necessarily. */

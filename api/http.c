@@ -43,6 +43,26 @@ struct call {
 
 /* ---- Headers ---- */
 
+/* Between a header's colon and its value, which both lie where they came in. */
+static size_t blanks(const char *name, size_t name_len, const char *value)
+{
+    return value ? (uintptr_t)value - (uintptr_t)name - name_len - 1 : 0;
+}
+
+/* libmicrohttpd before 0.9.77 glues a folded line to the name of its header, ends the head at a header without a name, and cuts values at a NUL: a
+ * Transfer-Encoding that a proxy honours would not be seen here. What it understood must account for every byte of the head. */
+static void count_head(const struct call *c, struct framing *f)
+{
+    if (strverscmp(MHD_get_version(), "0.9.77") >= 0)
+        return;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(c->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    if (!info)
+        return;
+    f->head_bytes = info->header_size;
+    f->known_bytes += strlen(c->method) + 1 + strlen(c->r->target) + 1 + strlen(c->version) + 2 + 2;
+}
+
 static enum MHD_Result on_header(void *arg, enum MHD_ValueKind kind, const char *name, size_t name_len,
                                  const char *value, size_t value_len)
 {
@@ -56,6 +76,7 @@ static enum MHD_Result on_header(void *arg, enum MHD_ValueKind kind, const char 
         {"Idempotency-Key", &head->idempotency_key},
     };
     (void)kind;
+    head->framing.known_bytes += name_len + 1 + blanks(name, name_len, value) + value_len + 2;
     if (!value)
         value = "", value_len = 0;
     framing_header(&head->framing, name, name_len, value, value_len);
@@ -71,6 +92,7 @@ static void read_head(const struct call *c, struct head *head)
 {
     *head = (struct head){.method = c->method, .http11 = strcmp(c->version, MHD_HTTP_VERSION_1_1) == 0};
     MHD_get_connection_values_n(c->connection, MHD_HEADER_KIND, on_header, head);
+    count_head(c, &head->framing);
     head->expects_continue = head->expects_continue && head->http11;
 }
 
@@ -133,6 +155,7 @@ static enum MHD_Result refuse(const struct call *c)
     struct request *r = c->r;
     uint64_t received = atomic_load_explicit(&r->received, memory_order_relaxed);
     r->refused_us = c->now_us;
+    body_drop(r); /* nobody needs it, and reading on may take a while */
     bool too_much = !r->chunked && r->length - received > r->api->settings.discard_bytes;
     if (too_much || !request_move(r, REQUEST_DISCARD))
         early_answer(r, c->now_us);
@@ -207,6 +230,7 @@ static enum MHD_Result at_discard(const struct call *c)
 
 static enum MHD_Result at_expired(const struct call *c)
 {
+    body_drop(c->r);
     c->r->discarded += *c->data_len;
     if (*c->data_len == 0 || c->r->discarded > EARLY_LINGER_BYTES)
         return MHD_NO;
@@ -292,9 +316,7 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **c
     }
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     struct conn *conn = info ? conns_find(http->api->conns, info->connect_fd) : NULL;
-    if (conn)
-        conn_opened(conn);
-    *context = conn;
+    *context = conn && conn_opened(conn, info->connect_fd) ? conn : NULL;
 }
 
 int http_add(struct http *http, int fd, const struct sockaddr *address, socklen_t len)

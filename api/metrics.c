@@ -21,6 +21,10 @@ static const int64_t wait_edges_us[] = {100,   250,   500,    1000,   2500,   50
     {                                     \
         n, h, METRIC_GAUGE, NULL, NULL, 0 \
     }
+#define GAUGE_US(n, h)                       \
+    {                                        \
+        n, h, METRIC_GAUGE_US, NULL, NULL, 0 \
+    }
 #define HISTOGRAM(n, h, l, e)                  \
     {                                          \
         n, h, METRIC_HISTOGRAM, l, e, COUNT(e) \
@@ -99,12 +103,12 @@ const struct metric_def api_metric_defs[API_METRICS] = {
     [API_BAD_MESSAGES] = COUNTER("cavage_bad_messages_total", "Messages of workers that could not be read."),
     [API_USAGE_RECORDS] = COUNTER("cavage_usage_records_total", "Usage records written to the spool."),
     [API_USAGE_BYTES] = GAUGE("cavage_usage_spool_bytes", "Usage that the meter has not acknowledged."),
-    [API_USAGE_OLDEST] = GAUGE("cavage_usage_oldest_unacknowledged_milliseconds",
-                               "Age of the oldest usage that the meter has not acknowledged."),
+    [API_USAGE_OLDEST] = GAUGE_US("cavage_usage_oldest_unacknowledged_seconds",
+                                  "Age of the oldest usage that the meter has not acknowledged."),
     [API_USAGE_GAPS] = COUNTER("cavage_usage_gaps_total", "Times usage was lost between spool and meter."),
     [API_USAGE_LOST] = COUNTER("cavage_usage_records_lost_total", "Usage records that could not be written."),
-    [API_AUTH_LAG] = GAUGE("cavage_auth_lag_milliseconds",
-                           "How long ago the auth cache last agreed with the authority; -1: it has no snapshot."),
+    [API_AUTH_LAG] = GAUGE_US("cavage_auth_lag_seconds",
+                              "How long ago the auth cache last agreed with the authority; -1: it has no snapshot."),
     [API_LOG_LOST] = COUNTER("cavage_log_lines_lost_total", "Log lines dropped because stderr did not drain."),
 };
 
@@ -139,14 +143,14 @@ static void update_usage(struct api *api, struct metrics *m)
     follow(m, API_USAGE_RECORDS, spool.records);
     follow(m, API_USAGE_GAPS, spool.gaps);
     metrics_set(m, API_USAGE_BYTES, (int64_t)spool.bytes);
-    metrics_set(m, API_USAGE_OLDEST, spool.oldest_unacked_us / 1000);
+    metrics_set(m, API_USAGE_OLDEST, spool.oldest_unacked_us);
 }
 
 static void update_auth(struct api *api, struct metrics *m)
 {
     struct auth_head head;
     bool known = authdb_head(api->authdb, &head) == 0 && head.complete;
-    metrics_set(m, API_AUTH_LAG, known ? (clock_wall_us() - head.synced_us) / 1000 : -1);
+    metrics_set(m, API_AUTH_LAG, known ? clock_wall_us() - head.synced_us : -1000000);
 }
 
 void metrics_update(struct api *api, const struct dispatch_stats *stats)

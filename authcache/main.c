@@ -19,7 +19,7 @@ enum metric {
     METRIC_CACHE_REVISION,
     METRIC_CUSTOMERS,
     METRIC_KEYS,
-    METRIC_LAG_MS,
+    METRIC_LAG,
     METRIC_ADMIN_2XX,
     METRIC_ADMIN_4XX,
     METRIC_ADMIN_5XX,
@@ -39,8 +39,8 @@ static const struct metric_def metrics[METRIC_COUNT] = {
                                NULL, 0},
     [METRIC_CUSTOMERS] = {"cavage_identity_customers", "Customers in the identity store.", METRIC_GAUGE, NULL, NULL, 0},
     [METRIC_KEYS] = {"cavage_identity_keys", "Keys in the identity store.", METRIC_GAUGE, NULL, NULL, 0},
-    [METRIC_LAG_MS] = {"cavage_authcache_lag_milliseconds", "Time since the cache last agreed with the identity store.",
-                       METRIC_GAUGE, NULL, NULL, 0},
+    [METRIC_LAG] = {"cavage_authcache_lag_seconds", "Time since the cache last agreed with the identity store.",
+                    METRIC_GAUGE_US, NULL, NULL, 0},
     [METRIC_ADMIN_2XX] = {"cavage_admin_requests_total", ADMIN_HELP, METRIC_COUNTER, "status=\"2xx\"", NULL, 0},
     [METRIC_ADMIN_4XX] = {"cavage_admin_requests_total", ADMIN_HELP, METRIC_COUNTER, "status=\"4xx\"", NULL, 0},
     [METRIC_ADMIN_5XX] = {"cavage_admin_requests_total", ADMIN_HELP, METRIC_COUNTER, "status=\"5xx\"", NULL, 0},
@@ -245,7 +245,7 @@ static void refresh(struct daemon *daemon)
     struct authcache *a = daemon->state;
     int64_t lag_us = clock_wall_us() - a->synced_us;
 
-    metrics_set(daemon->metrics, METRIC_LAG_MS, lag_us > 0 ? lag_us / 1000 : 0);
+    metrics_set(daemon->metrics, METRIC_LAG, lag_us > 0 ? lag_us : 0);
 }
 
 int main(int argc, char **argv)

@@ -21,7 +21,7 @@
 enum { OPT_DATA, OPT_CONFIG, OPT_JSON };
 enum { METRICS_TIMEOUT_MS = 2000, STAT_SIZE = 4096 };
 
-enum unit { UNIT_COUNT, UNIT_BYTES, UNIT_MS };
+enum unit { UNIT_COUNT, UNIT_BYTES, UNIT_MS /* of a metric in seconds */ };
 
 /* A figure that is shown of a daemon, from its metrics. */
 static const struct figure {
@@ -34,7 +34,7 @@ static const struct figure {
 } figures[] = {
     {"authcache", "cavage_identity_customers", NULL, "customers", "customers", UNIT_COUNT},
     {"authcache", "cavage_identity_keys", NULL, "keys", "keys", UNIT_COUNT},
-    {"authcache", "cavage_authcache_lag_milliseconds", NULL, "lag_ms", "cache behind", UNIT_MS},
+    {"authcache", "cavage_authcache_lag_seconds", NULL, "lag_ms", "cache behind", UNIT_MS},
     {"meter", "cavage_meter_records_total", NULL, "records", "records since its start", UNIT_COUNT},
     {"meter", "cavage_meter_gaps_total", NULL, "gaps", "gaps", UNIT_COUNT},
     {"worker", "cavage_worker_jobs_total", NULL, "jobs", "jobs since its start", UNIT_COUNT},
@@ -49,9 +49,9 @@ static const struct figure {
     {"api", "cavage_converters_busy", NULL, "converters_busy", "converters at work", UNIT_COUNT},
     {"api", "cavage_jobs_queued", NULL, "jobs_queued", "jobs queued", UNIT_COUNT},
     {"api", "cavage_staged_bytes", NULL, "staged_bytes", "bytes staged", UNIT_BYTES},
-    {"api", "cavage_auth_lag_milliseconds", NULL, "auth_lag_ms", "auth cache behind", UNIT_MS},
+    {"api", "cavage_auth_lag_seconds", NULL, "auth_lag_ms", "auth cache behind", UNIT_MS},
     {"api", "cavage_usage_spool_bytes", NULL, "usage_spool_bytes", "usage not acknowledged", UNIT_BYTES},
-    {"api", "cavage_usage_oldest_unacknowledged_milliseconds", NULL, "usage_oldest_ms", "its oldest", UNIT_MS},
+    {"api", "cavage_usage_oldest_unacknowledged_seconds", NULL, "usage_oldest_ms", "its oldest", UNIT_MS},
     {0},
 };
 
@@ -128,8 +128,12 @@ static const char *state_of(const struct daemon_view *view)
 
 static bool figure_of(const struct daemon_view *view, const struct figure *figure, double *value)
 {
-    return strcmp(figure->instance, view->instance) == 0 && view->metrics &&
-           prom_value(view->metrics, figure->metric, figure->label, value);
+    if (strcmp(figure->instance, view->instance) != 0 || !view->metrics ||
+        !prom_value(view->metrics, figure->metric, figure->label, value))
+        return false;
+    if (figure->unit == UNIT_MS && *value > 0) /* -1 stands for a time that is not known */
+        *value *= 1000;
+    return true;
 }
 
 static void print_processes(const struct daemon_view *views, size_t count)

@@ -113,7 +113,7 @@ int64_t metrics_get(const struct metrics *metrics, size_t index)
 
 static void put_help(FILE *out, const struct metric_def *def)
 {
-    static const char *const types[] = {"counter", "gauge", "histogram"};
+    static const char *const types[] = {"counter", "gauge", "gauge", "histogram"};
     fprintf(out, "# HELP %s ", def->name);
     for (const char *next = def->help; *next != '\0'; next++) {
         if (*next == '\\')
@@ -129,9 +129,9 @@ static void put_help(FILE *out, const struct metric_def *def)
 /* µs as seconds, without trailing zeros. */
 static void put_seconds(FILE *out, int64_t us)
 {
-    int64_t fraction = us % 1000000;
+    int64_t fraction = llabs(us % 1000000);
     int digits = 6;
-    fprintf(out, "%lld", (long long)(us / 1000000));
+    fprintf(out, "%s%lld", us < 0 ? "-" : "", llabs(us / 1000000));
     if (fraction == 0)
         return;
     for (; fraction % 10 == 0; fraction /= 10)
@@ -183,7 +183,11 @@ char *metrics_render(const struct metrics *metrics, size_t *len)
             continue;
         }
         put_series(out, def, "");
-        fprintf(out, "%lld\n", (long long)metrics_get(metrics, i));
+        if (def->type == METRIC_GAUGE_US)
+            put_seconds(out, metrics_get(metrics, i));
+        else
+            fprintf(out, "%lld", (long long)metrics_get(metrics, i));
+        fputc('\n', out);
     }
     bool failed = ferror(out) != 0;
     if (fclose(out) != 0 || failed) {

@@ -6,7 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
+/* METRIC_GAUGE_US is a gauge that is set in µs and exposed in seconds. */
+enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_GAUGE_US, METRIC_HISTOGRAM };
 
 /* One series of a daemon's table. Series that differ only in labels stand next to each other with the same name and help. */
 struct metric_def {

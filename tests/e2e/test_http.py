@@ -185,7 +185,9 @@ def test_chunked_body_that_outgrows_the_limit_is_413(make_system):
     [
         ["Content-Length: 5", "Content-Length: 6"], ["Content-Length: 5", "Content-Length: 5"], ["Content-Length: 5", "Transfer-Encoding: chunked"],
         ["Transfer-Encoding: gzip"], ["Transfer-Encoding: chunked, chunked"], ["Transfer-Encoding: chunked", "Transfer-Encoding: identity"],
-        ["Content-Length: 5x"], ["Content-Length: -1"], ["Content-Length: 99999999999999999999"],
+        ["Transfer-Encoding:\r\n chunked", "Content-Length: 5"], ["Content-Length: 5", "Transfer-Encoding:\r\n\tchunked"],
+        ["X: a\r\n b", "Content-Length: 5"], ["X: a\nTransfer-Encoding: chunked"], ["Content-Length: 5\0"], ["Transfer-Encoding: chunked\0x"],
+        [": nameless", "Content-Length: 5"], ["Content-Length : 5"], ["Content-Length: 5x"], ["Content-Length: -1"], ["Content-Length: 99999999999999999999"],
     ],
 )
 def test_doubtful_framing_is_400_and_closes(connection, key, headers):
@@ -343,6 +345,20 @@ def test_full_queue_is_503_with_retry_after(make_system):
     refused = [a for a in answers if a.status_code == 503]
     assert refused and all(a.status_code in (200, 503) for a in answers)
     assert all(int(a.headers["Retry-After"]) >= 1 for a in refused)
+
+
+def test_refused_body_leaves_the_arena_before_its_rest_is_read(make_system):
+    running = make_system(env={"CAVAGE_API_MAX_BODY_BYTES": "500000", "CAVAGE_API_DISCARD_MS": "60s", "CAVAGE_API_REQUEST_DEADLINE_MS": "60s"})
+    key = running.new_customer("big")
+    raw = Connection(running.address)
+    raw.send(request("POST", "/v1/resize?width=9", [auth(key), "Transfer-Encoding: chunked"], length=False))
+    raw.send(b"493e0\r\n" + bytes(300_000) + b"\r\n")
+    wait_until(lambda: running.api.metric("cavage_staged_bytes") >= 300_000, "the body to be staged")
+    raw.send(b"493e0\r\n" + bytes(300_000) + b"\r\n")
+    wait_until(lambda: running.api.metric("cavage_staged_bytes") == 0, "the staged bytes to be released", timeout_s=10)
+    code, headers, body = raw.send(b"0\r\n\r\n").answer()
+    assert code == 413
+    problem(code, headers, body)
 
 
 def test_full_arena_is_503_and_a_customer_s_share_429(make_system):

@@ -83,6 +83,19 @@ static void test_framing_refuses_what_is_doubtful(void **state)
     assert_null(framing_problem(&none, false));
 }
 
+static void test_framing_refuses_a_head_with_bytes_unaccounted_for(void **state)
+{
+    struct framing f = {.hosts = 1, .head_bytes = 40, .known_bytes = 40};
+    (void)state;
+    assert_null(framing_problem(&f, true));
+    f.known_bytes = 38;
+    assert_non_null(framing_problem(&f, true));
+    f.head_bytes = 37;
+    assert_non_null(framing_problem(&f, true));
+    f.head_bytes = 0;
+    assert_null(framing_problem(&f, true));
+}
+
 /* ---- Paths ---- */
 
 static void test_route_finds_paths_exactly(void **state)
@@ -379,6 +392,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_framing_takes_what_is_certain),
         cmocka_unit_test(test_framing_refuses_what_is_doubtful),
+        cmocka_unit_test(test_framing_refuses_a_head_with_bytes_unaccounted_for),
         cmocka_unit_test(test_route_finds_paths_exactly),
         cmocka_unit_test(test_route_takes_its_methods_only),
         cmocka_unit_test(test_request_id_is_kept_when_well_formed),

@@ -14,12 +14,14 @@
 
 static const int64_t edges[] = {1000, 10500, 2000000};
 
-enum { REQUESTS_OK, REQUESTS_BAD, STAGED, WAIT, WAIT_LARGE, COUNT };
+enum { REQUESTS_OK, REQUESTS_BAD, STAGED, LAG, LEAD, WAIT, WAIT_LARGE, COUNT };
 
 static const struct metric_def defs[] = {
     [REQUESTS_OK] = {"requests_total", "Requests, by \\ and\nstatus.", METRIC_COUNTER, "status=\"200\"", NULL, 0},
     [REQUESTS_BAD] = {"requests_total", "Requests, by \\ and\nstatus.", METRIC_COUNTER, "status=\"400\"", NULL, 0},
     [STAGED] = {"staged_bytes", "Staged bytes.", METRIC_GAUGE, NULL, NULL, 0},
+    [LAG] = {"lag_seconds", "Lag.", METRIC_GAUGE_US, NULL, NULL, 0},
+    [LEAD] = {"lead_seconds", "Lead.", METRIC_GAUGE_US, NULL, NULL, 0},
     [WAIT] = {"wait_seconds", "Wait.", METRIC_HISTOGRAM, NULL, edges, 3},
     [WAIT_LARGE] = {"wait_seconds", "Wait.", METRIC_HISTOGRAM, "lane=\"large\"", edges, 1},
 };
@@ -38,6 +40,12 @@ static const char expected[] = "# HELP requests_total Requests, by \\\\ and\\nst
                                "# HELP staged_bytes Staged bytes.\n"
                                "# TYPE staged_bytes gauge\n"
                                "staged_bytes -5\n"
+                               "# HELP lag_seconds Lag.\n"
+                               "# TYPE lag_seconds gauge\n"
+                               "lag_seconds 1.0125\n"
+                               "# HELP lead_seconds Lead.\n"
+                               "# TYPE lead_seconds gauge\n"
+                               "lead_seconds -0.5\n"
                                "# HELP wait_seconds Wait.\n"
                                "# TYPE wait_seconds histogram\n"
                                "wait_seconds_bucket{le=\"0.001\"} 2\n"
@@ -60,6 +68,8 @@ static void test_render_is_prometheus_text(void **state)
     metrics_add(metrics, REQUESTS_OK, 2);
     metrics_set(metrics, STAGED, 10);
     metrics_add(metrics, STAGED, -15);
+    metrics_set(metrics, LAG, 1012500);
+    metrics_set(metrics, LEAD, -500000);
     metrics_observe(metrics, WAIT, -7); /* counts as 0 */
     metrics_observe(metrics, WAIT, 1000);
     metrics_observe(metrics, WAIT, 1001);
