@@ -130,7 +130,8 @@ static enum MHD_Result send_answer(const struct call *c)
         return MHD_NO;
     if (!r->answered_us)
         r->answered_us = c->now_us;
-    metering_record(api->metering, r, r->problem.type);
+    if (!metering_record(api->metering, r, r->problem.type))
+        problem_set(&r->problem, PROBLEM_NOT_READY, "Usage cannot be recorded at the moment.");
     body_drop(r);
     answer_make(r, atomic_load(&api->closing), problem_may_retry(r->problem.type) ? random_u32() : 0, &a);
     metrics_answered(r, r->problem.type, r->answered_us);

@@ -94,21 +94,21 @@ static void fill_job(const struct request *r, struct usage_record *u)
     memcpy(u->body_digest, r->body_digest, sizeof(u->body_digest));
 }
 
-static void append(struct metering *m, const struct usage_record *u, struct spool_ref *ref, bool *written)
+static bool append(struct metering *m, const struct usage_record *u, struct spool_ref *ref)
 {
     int err = spool_append(m->api->spool, u, ref);
-    *written = err == 0;
     if (err == 0)
-        return;
+        return true;
     metrics_add(m->api->daemon->metrics, API_USAGE_LOST, 1);
     log_error("usage_lost", "a usage record could not be spooled", LOG_S("error", err_text(err)),
               LOG_S("request_id", u->request_id), LOG_S("customer", u->customer));
+    return false;
 }
 
-static void record(struct metering *m, struct request *r, unsigned status, const char *outcome, bool has_result)
+static bool record(struct metering *m, struct request *r, unsigned status, const char *outcome, bool has_result)
 {
     if (!r->admitted || r->recorded)
-        return;
+        return true;
     struct usage_record u = {.status = status};
     fill_head(r, &u);
     put(u.outcome, sizeof(u.outcome), outcome);
@@ -119,14 +119,15 @@ static void record(struct metering *m, struct request *r, unsigned status, const
     if (has_result)
         u.output_bytes = r->result_len;
     u.total_us = (uint64_t)((r->answered_us ? r->answered_us : clock_monotonic_us()) - r->started_us);
-    append(m, &u, &r->ref, &r->recorded);
-    r->resolved = !r->recorded;
+    bool written = append(m, &u, &r->ref);
+    r->resolved = !written;
     r->recorded = true;
+    return written;
 }
 
-void metering_record(struct metering *m, struct request *r, enum problem_type type)
+bool metering_record(struct metering *m, struct request *r, enum problem_type type)
 {
-    record(m, r, problem_status(type), problem_name(type), type == PROBLEM_NONE);
+    return record(m, r, problem_status(type), problem_name(type), type == PROBLEM_NONE);
 }
 
 void metering_record_gone(struct metering *m, struct request *r)
@@ -145,12 +146,12 @@ void metering_resolve(struct metering *m, struct request *r, bool confirmed)
 static void flush_one(struct metering *m, struct limited *l)
 {
     struct spool_ref ref;
-    bool written = false;
     l->record.count = l->count;
     l->record.time_us = clock_wall_us();
-    append(m, &l->record, &ref, &written);
-    if (written)
-        spool_resolve(m->api->spool, ref, true);
+    l->since_us = clock_monotonic_us();
+    if (!append(m, &l->record, &ref))
+        return; /* the count stays, for the next minute */
+    spool_resolve(m->api->spool, ref, true);
     l->count = 0;
 }
 
@@ -159,8 +160,10 @@ void metering_limited(struct metering *m, const struct request *r)
 {
     pthread_mutex_lock(&m->lock);
     struct limited *l = &m->limited[r->customer % LIMITED_SLOTS];
-    if (l->count > 0 && (l->customer != r->customer || l->count == UINT32_MAX))
+    if (l->count > 0 && (l->customer != r->customer || l->count == UINT32_MAX)) {
         flush_one(m, l);
+        l->count = 0;
+    }
     if (l->count++ == 0) {
         l->customer = r->customer;
         l->since_us = clock_monotonic_us();

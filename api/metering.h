@@ -11,8 +11,8 @@ int metering_new(struct api *api, struct metering **out);
 void metering_free(struct metering *m);
 
 /* Spool the record of a request that is answered with `type` now (PROBLEM_NONE: with its result). Does nothing for one that was not admitted or
- * has its record. Whoever may answer the request calls it, once. */
-void metering_record(struct metering *m, struct request *r, enum problem_type type);
+ * has its record. Whoever may answer the request calls it, once. False: the record could not be spooled, so no result may leave. */
+bool metering_record(struct metering *m, struct request *r, enum problem_type type);
 /* The client left, or the connection ended, before there was an answer. */
 void metering_record_gone(struct metering *m, struct request *r);
 /* The answer has left completely (confirmed), or never will. */

@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: MIT
 """Usage: a record of every answer, in the files and in `cavage usage`."""
 
+import contextlib
 import csv
 import hashlib
 import io
 import json
 import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
 
 import images
 from harness import wait_until
@@ -73,3 +78,38 @@ def test_usage_command_formats(make_system):
     assert running.cli("usage", "--format", "csv", "--customer", "ann").stdout.count("\n") == 2
     assert json.loads(running.cli("usage", "--format", "json", "--customer", "nobody").stdout) == []
     assert running.cli("usage", "--by", "century", check=False).returncode == 2
+
+
+@pytest.fixture
+def small_disk():
+    """A folder on a file system of 2 MB."""
+    path = Path(tempfile.mkdtemp(prefix="cvg-", dir="/tmp"))
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=700", "tmpfs", str(path)], capture_output=True, check=False).returncode != 0:
+        path.rmdir()
+        pytest.skip("needs the right to mount")
+    yield path
+    subprocess.run(["umount", "-l", str(path)], check=True)
+    path.rmdir()
+
+
+def test_nothing_is_served_unmetered_when_the_spool_s_disk_is_full(make_system, small_disk):
+    running = make_system(env={"CAVAGE_USAGE_SPOOL_DIR": str(small_disk / "spool")})
+    key = running.new_customer("ann")
+    assert running.post("/v1/resize?width=100", PHOTO, key).status_code == 200
+    rows_of(running, 1)
+    filler = small_disk / "filler"
+    with open(filler, "wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    statuses = [running.post("/v1/resize?width=100", PHOTO, key).status_code for _ in range(40)]
+    assert statuses[-1] == 503
+    filler.unlink()
+
+    def serves():
+        statuses.append(running.post("/v1/resize?width=100", PHOTO, key).status_code)
+        return statuses[-1] == 200
+
+    wait_until(serves, "the service to go on", interval_s=0.1)
+    served = 1 + statuses.count(200)
+    rows = rows_of(running, served)
+    assert sum(row["succeeded"] for row in rows) == served
