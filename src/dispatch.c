@@ -71,11 +71,19 @@ int dispatch_peer_add(struct dispatch *d, size_t *peer)
     return ERR_OK;
 }
 
+/* Every event brings the time, and the first one after a pause of our own notices it: a tick was due long ago. */
+static void pass_time(struct dispatch *d, int64_t now_us)
+{
+    if (now_us - d->now_us > LATE_TICK_US && dispatch_next_us(d) < now_us - LATE_TICK_US)
+        d->was_paused = true;
+    d->now_us = now_us;
+}
+
 void dispatch_peer_up(struct dispatch *d, int64_t now_us, size_t peer)
 {
     struct peer *p = &d->peers[peer];
 
-    d->now_us = now_us;
+    pass_time(d, now_us);
     p->up = true;
     p->usable = false;
     p->refused = false;
@@ -87,7 +95,7 @@ void dispatch_peer_down(struct dispatch *d, int64_t now_us, size_t peer)
 {
     struct peer *p = &d->peers[peer];
 
-    d->now_us = now_us;
+    pass_time(d, now_us);
     if (!p->up)
         return;
     if (p->usable)
@@ -100,13 +108,13 @@ void dispatch_peer_down(struct dispatch *d, int64_t now_us, size_t peer)
 
 void dispatch_peer_ready(struct dispatch *d, int64_t now_us, size_t peer)
 {
-    d->now_us = now_us;
+    pass_time(d, now_us);
     d->peers[peer].refused = false;
 }
 
 int dispatch_submit(struct dispatch *d, int64_t now_us, const struct dispatch_job *job)
 {
-    d->now_us = now_us;
+    pass_time(d, now_us);
     if (job->id == 0)
         return ERR_INVALID;
     if (job_table_find(&d->table, job->id))
@@ -129,7 +137,7 @@ void dispatch_cancel(struct dispatch *d, int64_t now_us, uint64_t job)
 {
     struct job *j = job_table_find(&d->table, job);
 
-    d->now_us = now_us;
+    pass_time(d, now_us);
     if (!j)
         return;
     if (j->state == JOB_FAILED) {
@@ -151,7 +159,7 @@ void dispatch_send_refused(struct dispatch *d, int64_t now_us, size_t peer, uint
     struct peer *p = &d->peers[peer];
     struct job *j = job_table_find(&d->table, job);
 
-    d->now_us = now_us;
+    pass_time(d, now_us);
     peer_refused(d, p);
     if (!j || j->state != JOB_SENT || j->current.peer != peer)
         return;
@@ -163,7 +171,7 @@ void dispatch_send_refused(struct dispatch *d, int64_t now_us, size_t peer, uint
 
 void dispatch_status(struct dispatch *d, int64_t now_us, const struct wire_status *m)
 {
-    d->now_us = now_us;
+    pass_time(d, now_us);
     if (!id_equal(&m->api_boot, &d->config.boot) || m->link >= d->peer_count ||
         peer_boot_was_replaced(&d->peers[m->link], &m->worker_boot)) {
         d->counts.stale_messages++;
@@ -253,7 +261,7 @@ static enum dispatch_verdict take_result(struct dispatch *d, const struct wire_r
 
 enum dispatch_verdict dispatch_result(struct dispatch *d, int64_t now_us, const struct wire_result *m)
 {
-    d->now_us = now_us;
+    pass_time(d, now_us);
     if (!id_equal(&m->status.api_boot, &d->config.boot) || m->status.link >= d->peer_count ||
         peer_boot_was_replaced(&d->peers[m->status.link], &m->status.worker_boot)) {
         d->counts.stale_messages++;
@@ -270,13 +278,13 @@ enum dispatch_verdict dispatch_result(struct dispatch *d, int64_t now_us, const 
 
 void dispatch_tick(struct dispatch *d, int64_t now_us)
 {
-    bool late = dispatch_next_us(d) < now_us - LATE_TICK_US;
     struct job *job;
 
-    d->now_us = now_us;
+    pass_time(d, now_us);
     while ((job = job_table_earliest(&d->table)) != NULL && job->deadline_us <= now_us)
         job_fail(d, job, DISPATCH_DEADLINE);
-    peers_tick(d, late);
+    peers_tick(d, d->was_paused);
+    d->was_paused = false;
 }
 
 int64_t dispatch_next_us(const struct dispatch *d)

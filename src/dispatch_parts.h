@@ -102,7 +102,8 @@ struct cancel {
 
 struct dispatch {
     struct dispatch_config config;
-    int64_t now_us; /* of the last event */
+    int64_t now_us;  /* of the last event */
+    bool was_paused; /* since the last tick */
     bool queue_was_empty;
     struct fair_queue *queue;
     struct job_table table;

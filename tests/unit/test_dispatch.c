@@ -416,6 +416,25 @@ static void test_after_a_pause_of_our_own_silence_counts_anew(void **state)
     assert_int_equal(stats.queued, 1);
 }
 
+static void test_pause_is_noticed_by_the_first_event_after_it(void **state)
+{
+    (void)state;
+    up(0, 1, 1);
+    submit(1);
+    expect_send(0, 1, 1);
+    expect_nothing();
+    tick_until(now_us + 200 * MS);
+    /* Just over the bound of silence. The job that comes first makes a HELLO due, which puts the next tick off. */
+    now_us += 850 * MS;
+    submit(2);
+    expect_nothing();
+    tick_at(now_us);
+    expect_nothing();
+    dispatch_stats(d, &stats);
+    assert_int_equal(stats.lost_peers, 0);
+    assert_int_equal(stats.sent, 1);
+}
+
 static void test_new_boot_resets_the_link(void **state)
 {
     (void)state;
@@ -840,6 +859,7 @@ int main(void)
         TEST(test_peer_is_used_again_only_after_a_fresh_status),
         TEST(test_silent_peer_loses_its_jobs_after_a_second),
         TEST(test_after_a_pause_of_our_own_silence_counts_anew),
+        TEST(test_pause_is_noticed_by_the_first_event_after_it),
         TEST(test_new_boot_resets_the_link),
         TEST(test_replaced_boot_answers_nothing_and_never_comes_back),
         TEST(test_messages_for_another_boot_or_link_are_dropped),
