@@ -292,8 +292,9 @@ static int check_result(struct pipeline *p, const struct geometry *g, enum image
     uint64_t scaled = (uint64_t)g->width * g->height;
     uint64_t canvas = (uint64_t)g->canvas_width * g->canvas_height;
     uint64_t pixels = VIPS_MAX(scaled, canvas);
-    if (pixels > limits->max_pixels)
-        return fail_too_large(p, DETAIL_OUTPUT_PIXELS, limits->max_pixels, pixels);
+    uint64_t most = VIPS_MIN(limits->max_pixels, encode_pixels_max(format));
+    if (pixels > most)
+        return fail_too_large(p, DETAIL_OUTPUT_PIXELS, most, pixels);
     uint32_t side = VIPS_MAX(g->canvas_width, g->canvas_height);
     if (side > encode_side_max(format))
         return fail_too_large(p, DETAIL_OUTPUT_SIDE, encode_side_max(format), side);

@@ -13,6 +13,8 @@ int encode(VipsImage *image, enum image_format format, int quality, void **data,
 
 /* Most pixels on a side. */
 uint32_t encode_side_max(enum image_format format);
+/* Most pixels together. */
+uint64_t encode_pixels_max(enum image_format format);
 bool encode_has_alpha(enum image_format format);
 
 #endif

@@ -5,6 +5,7 @@
 #include "cavage/clock.h"
 #include "cavage/err.h"
 #include "cavage/log.h"
+#include "sanitizer.h"
 #include "zygote.h"
 
 #include <errno.h>
@@ -21,6 +22,8 @@
 enum {
     BACKOFF_MIN_US = 10 * 1000,
     BACKOFF_MAX_US = 1000 * 1000,
+    /* For a zygote to load libvips and fork: some hundred times as much as it takes. */
+    START_US = (UNDER_SANITIZER ? 60 : 5) * 1000 * 1000
 };
 
 /* A converter's private memory: a decoded image at eight bytes a pixel, and room for the codec. */
@@ -129,6 +132,7 @@ static int slot_deliver(struct pool *p, struct slot *s, pid_t pid, int pidfd)
         s->state = SLOT_ENDING;
         return err;
     }
+    loop_timer_cancel(s->timer);
     s->state = SLOT_IDLE;
     p->zygote_proven = true;
     p->backoff_us = BACKOFF_MIN_US;
@@ -202,11 +206,13 @@ static int slot_request(struct pool *p, struct slot *s)
     err = control_send(p->control, &m, sizeof(m), fds, CONTROL_FDS_MAX);
     for (size_t i = 0; i < CONTROL_FDS_MAX; i++)
         close(fds[i]);
-    if (err)
+    if (err) {
         slot_clear(s);
-    else
-        s->state = SLOT_STARTING;
-    return err;
+        return err;
+    }
+    s->state = SLOT_STARTING;
+    loop_timer_at(s->timer, clock_monotonic_us() + START_US);
+    return 0;
 }
 
 /* Ask the zygote for every converter that is missing; start the zygote first if need be. */

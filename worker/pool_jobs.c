@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -41,6 +42,9 @@ void pool_slot_timer(void *arg)
         slot_kill(s);
     } else if (s->state == SLOT_ENDING) {
         pool_slot_ended(s, -1, 0);
+    } else if (s->state == SLOT_STARTING) {
+        /* The zygote hangs. Its end is seen, and the slots that waited for it are filled by the next one. */
+        pidfd_send_signal(p->zygote_pidfd, SIGKILL, NULL, 0);
     }
 }
 
@@ -194,7 +198,7 @@ static enum outcome outcome_of_end(const struct slot *s, int status)
     if (s->kill == KILL_DEADLINE || signo == SIGALRM)
         return OUTCOME_DEADLINE;
     /* From outside: an operator, or the kernel out of memory. Not the image's fault, as far as can be told. */
-    if (s->kill == KILL_NONE && (signo == SIGKILL || signo == SIGTERM || signo == SIGINT || signo == SIGHUP))
+    if (s->kill == KILL_NONE && signo == SIGKILL)
         return OUTCOME_LOST;
     return OUTCOME_CRASHED;
 }

@@ -26,7 +26,8 @@ struct slot {
     int channel;
     struct loop_watch *pid_watch;
     struct loop_watch *channel_watch;
-    struct loop_timer *timer; /* BUSY: the deadline; ENDING: the patience with it */
+    struct loop_timer
+        *timer; /* STARTING: the patience with the zygote; BUSY: the deadline; ENDING: the patience with it */
     uint8_t *input;
     uint8_t *output;
     size_t input_bytes, output_bytes;

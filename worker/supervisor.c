@@ -42,6 +42,7 @@ struct supervisor {
     struct pool *pool;
     unsigned converters;
     int loadavg_fd;
+    unsigned load_permille; /* when last read */
     bool ready;
     bool draining;
     int64_t drain_until_us;
@@ -56,7 +57,9 @@ static void send_result(struct supervisor *s, size_t api, struct wire_result *r,
     uint8_t *data;
     uint8_t *room;
     size_t len;
-    credit_status(s->credit, clock_monotonic_us(), api, &r->status);
+    int64_t now_us = clock_monotonic_us();
+    credit_set_busy(s->credit, now_us, pool_busy(s->pool), s->load_permille);
+    credit_status(s->credit, now_us, api, &r->status);
     int err = wire_pack_result(r, body_len, bus_alloc, &data, &len, &room);
     if (!err) {
         if (body_len > 0)
@@ -134,7 +137,9 @@ static bool on_job(struct supervisor *s, int64_t now_us, const struct frame *f, 
 static void on_cancel(struct supervisor *s, const struct frame *f)
 {
     struct wire_cancel m;
-    if (wire_unpack_cancel(f, &m) == 0 && id_equal(&m.worker_boot, &s->boot))
+    if (wire_unpack_cancel(f, &m) || !id_equal(&m.worker_boot, &s->boot))
+        metrics_add(s->daemon->metrics, METRIC_MESSAGES_REFUSED, 1);
+    else
         jobs_cancel(s->jobs, &m.api_boot, m.sequence);
 }
 
@@ -152,8 +157,10 @@ static void take_message(struct supervisor *s, uint8_t *data, size_t len)
         on_cancel(s, &f);
     else
         metrics_add(s->daemon->metrics, METRIC_MESSAGES_REFUSED, 1);
-    if (!taken)
-        bus_free(data);
+    if (taken)
+        return;
+    explicit_bzero(data, len); /* it may hold an image */
+    bus_free(data);
 }
 
 /* ---- Between ---- */
@@ -187,8 +194,9 @@ static void tell_apis(struct supervisor *s, int64_t now_us)
     bool load_read = false;
     while (credit_next_status(s->credit, now_us, &api)) {
         if (!load_read)
-            credit_set_busy(s->credit, now_us, pool_busy(s->pool), load_permille(s));
+            s->load_permille = load_permille(s);
         load_read = true;
+        credit_set_busy(s->credit, now_us, pool_busy(s->pool), s->load_permille);
         send_status(s, now_us, api);
     }
     peers_flush(s->peers);

@@ -27,8 +27,8 @@
 
 /* Converters keep the memory they got: returning big buffers for each image and getting them back costs a tenth of the CPU in page faults.
  * One arena, since there is next to one thread. */
-#define MALLOC_TUNABLES                                                                                                \
-    "GLIBC_TUNABLES=glibc.malloc.mmap_threshold=268435456:glibc.malloc.trim_threshold=268435456:glibc.malloc.top_pad=" \
+#define MALLOC_TUNABLES                                                                                              \
+    "GLIBC_TUNABLES=glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=67108864:glibc.malloc.top_pad=" \
     "4194304:glibc.malloc.arena_max=1"
 
 /* Settings of sanitizers and libraries' search paths are for those who test; the rest of the environment is no business of image code. */
@@ -151,6 +151,16 @@ static void spawn_converter(const struct control_spawn *spawn, const int fds[CON
             ;
 }
 
+/* Who stops a worker often signals all of its processes: a terminal's Ctrl-C, a service manager. Only the supervisor shall follow, since a drain needs
+ * the rest to go on; they end when it is gone. Converters inherit this, but for the death signal. */
+static void follow_the_supervisor(void)
+{
+    static const int passed_over[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE};
+    for (size_t i = 0; i < sizeof(passed_over) / sizeof(passed_over[0]); i++)
+        signal(passed_over[i], SIG_IGN);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
 /* When memory runs out the kernel shall choose one of us, not a daemon. Converters inherit it. To be done while the process is dumpable: the
  * files in /proc of one that is not belong to root. */
 static void offer_to_oom_killer(void)
@@ -172,7 +182,7 @@ int zygote_main(void)
     prctl(PR_SET_NAME, "cavage-zygote");
     offer_to_oom_killer();
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-    signal(SIGPIPE, SIG_IGN);
+    follow_the_supervisor();
     if (convert_open() || (count_threads() != 1 && !UNDER_SANITIZER))
         return 1;
     for (;;) {

@@ -224,6 +224,19 @@ static void test_side_over_the_format_s_is_refused(void **state)
 }
 
 /* The pixels of a photo-like picture fill the file, so that a cut is a loss. */
+static void test_more_avif_than_can_be_encoded_is_refused(void **state)
+{
+    struct blob in = make(IMAGE_PNG, 100, 50, false, 1);
+    struct convert_answer a;
+    (void)state;
+    a = run(&in, "w=7000&h=6000&fit=fill&format=avif", &wide, OUT_BYTES);
+    assert_int_equal(a.outcome, OUTCOME_TOO_LARGE);
+    assert_int_equal(a.detail, DETAIL_OUTPUT_PIXELS);
+    assert_int_equal(a.limit_value, encode_pixels_max(IMAGE_AVIF));
+    assert_int_equal(a.actual_value, 42000000);
+    free(in.data);
+}
+
 static void test_cut_images_are_undecodable(void **state)
 {
     (void)state;
@@ -297,6 +310,7 @@ int main(void)
         cmocka_unit_test(test_alpha_is_kept_or_flattened),
         cmocka_unit_test(test_bounds_are_kept),
         cmocka_unit_test(test_side_over_the_format_s_is_refused),
+        cmocka_unit_test(test_more_avif_than_can_be_encoded_is_refused),
         cmocka_unit_test(test_cut_images_are_undecodable),
         cmocka_unit_test(test_other_data_are_not_an_image),
         cmocka_unit_test(test_info_tells_of_the_image),
