@@ -13,8 +13,10 @@
 #include "cavage/clock.h"
 #include "cavage/err.h"
 #include "cavage/params.h"
+#include "cavage/shares.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,8 +24,9 @@ enum { CUSTOMERS = 128 * 1024 }; /* whose buckets are remembered; a region has 1
 
 struct admission {
     struct api *api;
-    pthread_mutex_t lock; /* guards rates */
+    pthread_mutex_t lock; /* guards what follows */
     struct rate_limit *rates;
+    struct shares *in_progress; /* each customer's requests that hold a connection */
 };
 
 /* One request before admission. */
@@ -40,13 +43,15 @@ int admission_new(struct api *api, struct admission **out)
     struct admission *a = calloc(1, sizeof(*a));
     if (!a)
         return ERR_NOMEM;
-    int err = rate_limit_new(CUSTOMERS, &a->rates);
-    if (err) {
-        free(a);
-        return err;
-    }
     a->api = api;
     pthread_mutex_init(&a->lock, NULL);
+    int err = rate_limit_new(CUSTOMERS, &a->rates);
+    if (!err)
+        err = shares_new(conns_capacity(api->conns), &a->in_progress);
+    if (err) {
+        admission_free(a);
+        return err;
+    }
     *out = a;
     return 0;
 }
@@ -56,6 +61,7 @@ void admission_free(struct admission *a)
     if (!a)
         return;
     rate_limit_free(a->rates);
+    shares_free(a->in_progress);
     pthread_mutex_destroy(&a->lock);
     free(a);
 }
@@ -129,6 +135,32 @@ static bool check_rate(struct applicant *p)
     return r->rate.allowed;
 }
 
+/* A connection has one request at a time, so requests in progress are connections in use. */
+static bool check_connections(struct applicant *p)
+{
+    struct request *r = p->r;
+    struct admission *a = p->admission;
+    size_t max = p->api->settings.customer_connections;
+    pthread_mutex_lock(&a->lock);
+    r->counted = shares_held(a->in_progress, r->customer) < max;
+    if (r->counted)
+        shares_take(a->in_progress, r->customer, 1);
+    pthread_mutex_unlock(&a->lock);
+    if (!r->counted)
+        problem_set(&r->problem, PROBLEM_SHARE_USED,
+                    "This customer's requests in progress use all the connections it may have, %zu.", max);
+    return r->counted;
+}
+
+void admission_leave(struct admission *a, const struct request *r)
+{
+    if (!r->counted)
+        return;
+    pthread_mutex_lock(&a->lock);
+    shares_give(a->in_progress, r->customer, 1);
+    pthread_mutex_unlock(&a->lock);
+}
+
 static bool check_length(struct applicant *p)
 {
     struct request *r = p->r;
@@ -165,13 +197,22 @@ static bool check_resize(struct applicant *p)
     return true;
 }
 
+/* The name of the first parameter, as it came. */
+static void name_first(const struct target *target, char *out, size_t size)
+{
+    size_t len = strcspn(target->query, "=&");
+    snprintf(out, size, "%.*s", len < size ? (int)len : (int)size - 1, target->query);
+}
+
 static bool check_parameters(struct applicant *p)
 {
     if (p->r->parsed.route == ROUTE_RESIZE)
         return check_resize(p);
     p->r->operation = OPERATION_INFO;
-    if (p->r->parsed.query_len > 0)
+    if (p->r->parsed.query_len > 0) {
         problem_set(&p->r->problem, PROBLEM_BAD_PARAMETER, "/v1/info takes no parameters.");
+        name_first(&p->r->parsed, p->r->problem.parameter, sizeof(p->r->problem.parameter));
+    }
     return p->r->problem.type == PROBLEM_NONE;
 }
 
@@ -244,8 +285,9 @@ static bool check_body(struct applicant *p)
 bool admission_decide(struct admission *a, struct request *r, const struct head *head, int64_t now_us)
 {
     static bool (*const checks[])(struct applicant *) = {
-        check_key,   check_drain,   check_rate,  check_length, check_parameters, check_idempotency_key,
-        check_spool, check_staging, check_queue, check_body,
+        check_key,        check_drain,           check_rate,  check_connections, check_length,
+        check_parameters, check_idempotency_key, check_spool, check_staging,     check_queue,
+        check_body,
     };
     struct applicant p = {.admission = a, .api = a->api, .r = r, .head = head, .now_us = now_us};
     read_head(&p);

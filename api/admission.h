@@ -26,5 +26,7 @@ void admission_free(struct admission *a);
 
 /* Fill the request's fields from its headers. True: it is admitted, or its answer is known already (r->text). False: r->problem. Any thread. */
 bool admission_decide(struct admission *a, struct request *r, const struct head *head, int64_t now_us);
+/* The request is over, however it ended: it counts as its customer's no more. Any thread. */
+void admission_leave(struct admission *a, const struct request *r);
 
 #endif

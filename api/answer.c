@@ -156,14 +156,13 @@ size_t answer_raw(const struct answer *a, char out[ANSWER_RAW_SIZE])
     return len;
 }
 
-size_t answer_raw_problem(enum problem_type type, uint32_t random, char out[ANSWER_RAW_SIZE])
+size_t answer_raw_problem(const struct problem *problem, uint32_t random, char out[ANSWER_RAW_SIZE])
 {
     struct answer a;
-    struct problem problem = {.type = type};
     char id[USAGE_TOKEN_SIZE];
     token_request_id(NULL, id);
     a.field_count = 0;
-    add_problem(&a, &problem, id, 0, random);
+    add_problem(&a, problem, id, 0, random);
     add_always(&a);
     add(&a, "X-Request-Id", "%s", id);
     add(&a, "Connection", "close");

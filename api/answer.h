@@ -29,6 +29,6 @@ void answer_early(const struct request *r, const struct problem *problem, uint32
 /* The whole HTTP/1.1 message of a short answer. Returns its length, at most ANSWER_RAW_SIZE. */
 size_t answer_raw(const struct answer *a, char out[ANSWER_RAW_SIZE]);
 /* The same for a problem of a client that has no request yet: a connection too many, or one that was too slow. */
-size_t answer_raw_problem(enum problem_type type, uint32_t random, char out[ANSWER_RAW_SIZE]);
+size_t answer_raw_problem(const struct problem *problem, uint32_t random, char out[ANSWER_RAW_SIZE]);
 
 #endif

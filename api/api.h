@@ -31,10 +31,11 @@ struct settings {
     int64_t drain_us;
     int64_t drain_delay_us;
     uint64_t discard_bytes;
-    uint64_t max_body_bytes;
+    uint64_t max_body_bytes; /* the configured bound, or what a customer can stage if that is less */
     uint64_t max_pixels;
     uint64_t max_output_bytes;
     size_t max_connections;
+    size_t customer_connections; /* of them, for requests in progress of one customer */
     size_t max_queued;
     unsigned threads;
 };
@@ -58,6 +59,7 @@ struct api {
     atomic_bool has_pepper;
     int pepper_err;           /* why it could not be read last time; the loop's */
     const char *not_ready;    /* what was logged last; the loop's */
+    bool was_ready;           /* once at least; the loop's */
     atomic_bool draining;     /* the stop was asked for: not ready any more */
     atomic_bool closing;      /* nothing is accepted any more: connections end with their next answer */
     atomic_bool refusing;     /* the drain's time is over: no request is admitted */

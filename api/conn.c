@@ -10,7 +10,7 @@
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 
-enum { CLOSING_ROOM = 256, FDS_MAX = 1 << 20 };
+enum { CLOSING_ROOM = 256, FDS_MAX = 1 << 20, FRESH_US = 1000 * 1000 };
 
 struct conns {
     size_t capacity;
@@ -170,14 +170,19 @@ bool conn_is_idle(const struct conn *conn)
     return conn->state == CONN_OPEN && !conn->request && ioctl(conn->fd, FIONREAD, &unread) == 0 && unread == 0;
 }
 
-bool conns_close_idlest(struct conns *conns)
+static bool is_fresh(const struct conn *conn, int64_t now_us)
+{
+    return !conn->served && now_us - conn->since_us < FRESH_US;
+}
+
+bool conns_close_idlest(struct conns *conns, int64_t now_us)
 {
     struct conn *idlest = NULL;
     int64_t since_us = INT64_MAX;
     for (size_t i = 0; i < conns->capacity; i++) {
         struct conn *conn = &conns->slots[i];
         pthread_mutex_lock(&conn->lock);
-        if (conn->state == CONN_OPEN && conn->since_us < since_us && conn_is_idle(conn)) {
+        if (conn->state == CONN_OPEN && conn->since_us < since_us && !is_fresh(conn, now_us) && conn_is_idle(conn)) {
             idlest = conn;
             since_us = conn->since_us;
         }
@@ -186,7 +191,7 @@ bool conns_close_idlest(struct conns *conns)
     if (!idlest)
         return false;
     pthread_mutex_lock(&idlest->lock);
-    bool still = conn_is_idle(idlest);
+    bool still = !is_fresh(idlest, now_us) && conn_is_idle(idlest); /* the slot may be another's by now */
     if (still)
         conn_close(conns, idlest, 0);
     pthread_mutex_unlock(&idlest->lock);

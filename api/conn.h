@@ -55,8 +55,9 @@ void conn_close(struct conns *conns, struct conn *conn, int64_t linger_until_us)
 bool conn_is_idle(const struct conn *conn);
 /* Free the slots that are NEW since before a time: libmicrohttpd dropped those connections without a word. */
 void conns_forget_new(struct conns *conns, int64_t before_us);
-/* Close the connection that was idle longest and has nothing to read. False when none is idle. */
-bool conns_close_idlest(struct conns *conns);
+/* Close the connection that was idle longest and has nothing to read. One that is new is spared for a second: its first request is on its way. False
+ * when none is idle. */
+bool conns_close_idlest(struct conns *conns, int64_t now_us);
 
 /* Call fn for each slot that is not free, with its lock held. */
 void conns_each(struct conns *conns, void (*fn)(void *arg, struct conn *conn), void *arg);

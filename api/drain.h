@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Stopping without a failed request: not ready, wait for balancers, accept no more, answer what is in, flush usage. */
+/* Stopping without a failed request: not ready, wait for balancers, accept no more, answer what is in, flush usage. What takes longer than
+ * api.drain_ms is answered 503, and the exit status tells. */
 #ifndef CAVAGE_API_DRAIN_H
 #define CAVAGE_API_DRAIN_H
 

@@ -47,7 +47,10 @@ bool early_answer(struct request *r, int64_t now_us)
 void early_timeout_locked(struct api *api, struct conn *conn, int64_t now_us)
 {
     char text[ANSWER_RAW_SIZE];
-    size_t len = answer_raw_problem(PROBLEM_REQUEST_TIMEOUT, random_u32(), text);
+    struct problem problem;
+    problem_set(&problem, PROBLEM_REQUEST_TIMEOUT, "No whole request line came within %lld ms.",
+                (long long)(api->settings.request_deadline_us / 1000));
+    size_t len = answer_raw_problem(&problem, random_u32(), text);
     send_all(conn->fd, text, len);
     conn_close(api->conns, conn, now_us + EARLY_LINGER_US);
 }

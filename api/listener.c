@@ -5,6 +5,7 @@
 #include "answer.h"
 #include "conn.h"
 #include "http.h"
+#include "lingering.h"
 #include "metrics.h"
 #include "random.h"
 
@@ -22,17 +23,10 @@
 #include <unistd.h>
 
 enum {
-    ACCEPTS_MAX = 128,        /* in one round of the loop */
-    REFUSED_MAX = 128,        /* refused connections that may still read their 503 */
-    REFUSED_US = 1000 * 1000, /* how long */
-    PAUSE_US = 50 * 1000,     /* when descriptors are short */
-    HANDED_FD = 3,            /* the first one of systemd */
+    ACCEPTS_MAX = 128,    /* in one round of the loop */
+    PAUSE_US = 50 * 1000, /* when descriptors are short */
+    HANDED_FD = 3,        /* the first one of systemd */
     BACKLOG = 1024
-};
-
-struct refused {
-    int fd;
-    int64_t since_us;
 };
 
 struct listener {
@@ -41,47 +35,30 @@ struct listener {
     char address[80];
     struct loop_watch *watch;
     struct loop_timer *pause;
-    struct refused refused[REFUSED_MAX]; /* a ring, oldest first */
-    size_t refused_head, refused_count;
+    struct lingering *lingering; /* refused connections that may still read their 503 */
 };
-
-/* ---- Refusing ---- */
-
-static void refused_drop(struct listener *l)
-{
-    struct refused *oldest = &l->refused[l->refused_head];
-    char waste[4096];
-    /* What was never read would turn the close into a reset, which loses the answer. */
-    while (recv(oldest->fd, waste, sizeof(waste), MSG_DONTWAIT) > 0) {
-    }
-    close(oldest->fd);
-    l->refused_head = (l->refused_head + 1) % REFUSED_MAX;
-    l->refused_count--;
-}
 
 static void refuse(struct listener *l, int64_t now_us, int fd)
 {
     char text[ANSWER_RAW_SIZE];
-    size_t len = answer_raw_problem(PROBLEM_OVERLOADED, random_u32(), text);
+    struct problem problem;
+    problem_set(&problem, PROBLEM_OVERLOADED, "All connections are in use.");
+    size_t len = answer_raw_problem(&problem, random_u32(), text);
     metrics_add(l->api->daemon->metrics, API_CONNECTIONS_REFUSED, 1);
     (void)!send(fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT);
-    shutdown(fd, SHUT_WR);
-    if (l->refused_count == REFUSED_MAX)
-        refused_drop(l);
-    l->refused[(l->refused_head + l->refused_count++) % REFUSED_MAX] = (struct refused){.fd = fd, .since_us = now_us};
+    lingering_add(l->lingering, now_us, fd);
 }
 
-void listener_sweep(struct listener *l, int64_t now_us, bool all)
+void listener_sweep(struct listener *l, int64_t now_us)
 {
-    while (l->refused_count > 0 && (all || now_us - l->refused[l->refused_head].since_us >= REFUSED_US))
-        refused_drop(l);
+    lingering_sweep(l->lingering, now_us);
 }
 
 /* ---- Accepting ---- */
 
-static bool close_idlest(struct listener *l)
+static bool close_idlest(struct listener *l, int64_t now_us)
 {
-    bool closed = conns_close_idlest(l->api->conns);
+    bool closed = conns_close_idlest(l->api->conns, now_us);
     if (closed)
         metrics_add(l->api->daemon->metrics, API_CONNECTIONS_CLOSED_IDLE, 1);
     return closed;
@@ -92,7 +69,7 @@ static void take(struct listener *l, int64_t now_us, int fd, const struct sockad
     static const int on = 1;
     struct conns *conns = l->api->conns;
     const struct sockaddr *peer = (const struct sockaddr *)(const void *)address;
-    bool room = conns_live(conns) < l->api->settings.max_connections || close_idlest(l);
+    bool room = conns_live(conns) < l->api->settings.max_connections || close_idlest(l, now_us);
     struct conn *conn = room ? conns_add(conns, now_us, fd, peer) : NULL;
     if (!conn) {
         refuse(l, now_us, fd);
@@ -108,7 +85,7 @@ static void pause_accepting(struct listener *l, int64_t now_us)
 {
     log_warn("accept_failed", "no more connections can be accepted for now",
              LOG_S("error", err_text(err_from_errno(errno))));
-    close_idlest(l);
+    close_idlest(l, now_us);
     loop_watch_set(l->watch, 0);
     loop_timer_at(l->pause, now_us + PAUSE_US);
 }
@@ -188,6 +165,8 @@ int listener_open(struct api *api, struct listener **out)
         log_error("listen_failed", "cannot listen", LOG_S("listen", conf_str(api->daemon->conf, CONF_API_LISTEN)),
                   LOG_S("error", err_text(err)));
     if (!err)
+        err = lingering_new(api->daemon->loop, &l->lingering);
+    if (!err)
         err = loop_timer_new(api->daemon->loop, on_pause_over, l, &l->pause);
     if (err) {
         listener_free(l);
@@ -227,7 +206,7 @@ void listener_free(struct listener *l)
         loop_timer_free(l->pause);
     if (l->fd >= 0)
         close(l->fd);
-    listener_sweep(l, 0, true);
+    lingering_free(l->lingering);
     free(l);
 }
 

@@ -16,7 +16,7 @@ void listener_close(struct listener *l);
 void listener_free(struct listener *l);
 /* "host:port", as bound. */
 const char *listener_address(const struct listener *l);
-/* Let go of connections that were refused a while ago; all of them with `all`. Call it now and then. */
-void listener_sweep(struct listener *l, int64_t now_us, bool all);
+/* Let go of connections that were refused a while ago. Call it now and then. */
+void listener_sweep(struct listener *l, int64_t now_us);
 
 #endif

@@ -50,6 +50,13 @@ static int read_settings(struct api *api)
     return digest_init();
 }
 
+/* A customer's part of the connections; one at least. */
+static size_t share_of(size_t connections, unsigned percent)
+{
+    size_t share = connections * percent / 100;
+    return share > 0 ? share : 1;
+}
+
 static int open_memory(struct api *api)
 {
     const struct conf *conf = api->daemon->conf;
@@ -58,11 +65,19 @@ static int open_memory(struct api *api)
         .extent_bytes = (size_t)conf_int(conf, CONF_STAGING_EXTENT_BYTES),
         .customer_percent = (unsigned)conf_int(conf, CONF_STAGING_CUSTOMER_PERCENT),
     };
-    return extents_new(&config, &api->extents);
+    int err = extents_new(&config, &api->extents);
+    if (err)
+        return err;
+    /* What can never be staged is too large, whoever else is there. */
+    if (api->settings.max_body_bytes > extents_customer_bytes(api->extents))
+        api->settings.max_body_bytes = extents_customer_bytes(api->extents);
+    return 0;
 }
 
 static int open_connections(struct api *api)
 {
+    unsigned percent = (unsigned)conf_int(api->daemon->conf, CONF_STAGING_CUSTOMER_PERCENT);
+    api->settings.customer_connections = share_of(api->settings.max_connections, percent);
     return conns_new(api->settings.max_connections, &api->conns);
 }
 
@@ -152,8 +167,8 @@ static int start(struct daemon *daemon)
             return err;
         }
     }
-    daemon_ready(daemon);
     ready_update(api);
+    daemon_ready(daemon);
     return 0;
 }
 
@@ -196,6 +211,11 @@ static void describe(struct daemon *daemon, char *out, size_t size)
     snprintf(out, size, "\"listen\":\"%s\",\"url\":\"http://%s\"", address, address);
 }
 
+static bool can_serve(struct daemon *daemon)
+{
+    return ready_problem(daemon->state) == NULL;
+}
+
 int main(int argc, char **argv)
 {
     static const struct daemon_spec spec = {
@@ -208,6 +228,7 @@ int main(int argc, char **argv)
         .drain = drain,
         .stop = stop,
         .describe = describe,
+        .can_serve = can_serve,
     };
     return daemon_main(&spec, argc, argv);
 }

@@ -54,8 +54,12 @@ void ready_update(struct api *api)
     api->not_ready = problem;
     if (problem == before)
         return;
-    if (problem)
+    /* At the start and at the end this is as it should be. */
+    if (problem && (!api->was_ready || atomic_load(&api->draining)))
+        log_info("not_ready", problem);
+    else if (problem)
         log_warn("not_ready", problem);
     else
         log_info("serving", "all that is needed is there");
+    api->was_ready = api->was_ready || !problem;
 }

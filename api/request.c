@@ -2,6 +2,7 @@
 /* The life of a request, and the table of its moves. */
 #include "request.h"
 
+#include "admission.h"
 #include "api.h"
 #include "body.h"
 
@@ -51,6 +52,7 @@ void request_free(struct request *r, int64_t now_us)
     r->conn->since_us = now_us;
     pthread_mutex_unlock(&r->conn->lock);
     body_drop(r);
+    admission_leave(r->api->admission, r);
     if (r->message)
         bus_free(r->message);
     free(r->target);

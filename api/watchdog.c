@@ -108,7 +108,7 @@ static void on_sweep(void *arg)
     w->now_us = clock_monotonic_us();
     conns_each(w->api->conns, sweep_conn, w);
     conns_forget_new(w->api->conns, w->now_us - NEW_US);
-    listener_sweep(w->api->listener, w->now_us, false);
+    listener_sweep(w->api->listener, w->now_us);
     metering_flush_limited(w->api->metering, w->now_us, false);
     pipeline_stats(w->api->pipeline, &stats);
     metrics_update(w->api, &stats);

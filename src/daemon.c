@@ -28,6 +28,7 @@ struct daemon_life {
     char run_file[FS_PATH_SIZE];
     bool draining;
     bool failed;
+    bool cut;
     bool misconfigured;
     pthread_mutex_t lock; /* guards serving, and keeps refresh and stop apart */
     bool serving;         /* from the end of start to the beginning of stop: refresh may look at the daemon's state */
@@ -67,9 +68,21 @@ static int load_conf(struct daemon *daemon)
     return ERR_OK;
 }
 
+/* The daemon that a section is about is the one with the operations listener in it, or the API for the sections without one. */
+static bool concerns(const struct daemon *daemon, const struct conf_key *key)
+{
+    static const char *const of_api[] = {"staging", "queue", "usage"};
+    const char *own = conf_key(daemon->spec->ops_listen)->section;
+    bool mine = strcmp(key->section, "common") == 0 || strcmp(key->section, own) == 0;
+    for (size_t i = 0; i < sizeof(of_api) / sizeof(of_api[0]) && !mine; i++)
+        mine = strcmp(own, "api") == 0 && strcmp(key->section, of_api[i]) == 0;
+    return mine;
+}
+
 static void told_unchanged(void *arg, const struct conf_key *key)
 {
-    (void)arg;
+    if (!concerns(arg, key))
+        return;
     log_warn("config_not_reloadable", "a changed key takes effect only at the next start",
              LOG_S("section", key->section), LOG_S("key", key->name));
 }
@@ -82,7 +95,7 @@ static void on_hangup(void *arg, int signo)
     (void)signo;
     int err = daemon_options_load(&daemon->life->options, &fresh, why, sizeof(why));
     if (err == ERR_OK) {
-        err = conf_reload(daemon->life->conf, fresh, told_unchanged, NULL);
+        err = conf_reload(daemon->life->conf, fresh, told_unchanged, daemon);
         snprintf(why, sizeof(why), "%s", err_text(err));
         conf_free(fresh);
     }
@@ -200,6 +213,18 @@ static void set_serving(struct daemon_life *life, bool serving)
     pthread_mutex_unlock(&life->lock);
 }
 
+/* A listener that nobody configured gives way to whoever has its port: the run file tells the address, and probing before would be a race. */
+static int start_ops_or_move(struct daemon *daemon, struct ops_config *config)
+{
+    int err = ops_start(config, &daemon->life->ops);
+    if (err != ERR_EXISTS || strcmp(conf_origin(daemon->conf, daemon->spec->ops_listen), "default") != 0)
+        return err;
+    log_info("ops_moved", "the default address of the operations listener is taken, so it gets a free port",
+             LOG_S("taken", config->listen));
+    config->listen = "127.0.0.1:0";
+    return ops_start(config, &daemon->life->ops);
+}
+
 static int start_ops(struct daemon *daemon)
 {
     struct ops_config config = {
@@ -209,10 +234,10 @@ static int start_ops(struct daemon *daemon)
         .refresh = daemon->spec->refresh == NULL ? NULL : refresh,
         .arg = daemon,
     };
-    int err = ops_start(&config, &daemon->life->ops);
+    int err = start_ops_or_move(daemon, &config);
     if (err != ERR_OK) {
         log_error("ops_failed", "the operations listener could not be started", LOG_S("listen", config.listen),
-                  LOG_S("error", err_text(err)));
+                  LOG_S("error", err == ERR_EXISTS ? "is taken" : err_text(err)));
         return err;
     }
     daemon->ops_url = ops_url(daemon->life->ops);
@@ -232,7 +257,9 @@ static int run_loop(struct daemon *daemon)
     set_serving(daemon->life, false);
     if (err != ERR_OK)
         log_error("loop_failed", "the event loop ended", LOG_S("error", err_text(err)));
-    return daemon->life->failed ? ERR_IO : err;
+    if (daemon->life->failed)
+        return ERR_IO;
+    return err == ERR_OK && daemon->life->cut ? ERR_TIMEOUT : err;
 }
 
 static void release(struct daemon *daemon)
@@ -310,7 +337,7 @@ void daemon_ready(struct daemon *daemon)
     /* A drain that has begun is not taken back. */
     if (daemon->life->draining)
         return;
-    atomic_store(&daemon->ready, true);
+    atomic_store(&daemon->ready, daemon->spec->can_serve == NULL || daemon->spec->can_serve(daemon));
     int err = write_run_file(daemon);
     if (err == ERR_OK) {
         log_info("ready", "serving", LOG_S("ops", daemon->ops_url));
@@ -321,6 +348,11 @@ void daemon_ready(struct daemon *daemon)
     atomic_store(&daemon->ready, false);
     daemon->life->failed = true;
     loop_stop(daemon->loop);
+}
+
+void daemon_cut(struct daemon *daemon)
+{
+    daemon->life->cut = true;
 }
 
 void daemon_drained(struct daemon *daemon)

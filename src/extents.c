@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The staging arena: one anonymous mapping cut in extents, a stack of the free ones, and a count of extents for each customer. */
+/* The staging arena: one anonymous mapping cut in extents, a stack of the free ones, and what each customer holds of them. */
 #include "cavage/extents.h"
 
 #include "cavage/err.h"
+#include "cavage/shares.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -12,12 +13,6 @@
 
 enum { EXTENT_BYTES_MIN = 4096 };
 #define EXTENTS_MAX ((size_t)1 << 28)
-
-/* A customer that holds extents now. In the table while held > 0. */
-struct share {
-    uint64_t customer;
-    uint32_t held;
-};
 
 struct extents {
     unsigned char *memory;
@@ -30,48 +25,10 @@ struct extents {
     pthread_mutex_t lock; /* guards what follows */
     uint32_t *stack;      /* free extents; the one used last is on top, since its pages are warm */
     uint32_t free_count;
-    struct share *shares; /* open addressing, linear probing; a power of two of slots, at most half of them used */
-    size_t share_mask;
+    struct shares *shares;
 
     atomic_size_t used_bytes;
 };
-
-static size_t share_slot(const struct extents *e, uint64_t customer)
-{
-    /* The numbers are hashes already, but tests use small ones. */
-    return (size_t)((customer * UINT64_C(0x9E3779B97F4A7C15)) >> 32) & e->share_mask;
-}
-
-/* The customer's slot, or the free one where it belongs. */
-static size_t share_find(const struct extents *e, uint64_t customer)
-{
-    size_t i = share_slot(e, customer);
-    while (e->shares[i].held > 0 && e->shares[i].customer != customer)
-        i = (i + 1) & e->share_mask;
-    return i;
-}
-
-/* Empty slot i and close the gap, so that every other customer is still found by probing from its own slot. */
-static void share_remove(struct extents *e, size_t i)
-{
-    size_t gap = i;
-    for (size_t j = (i + 1) & e->share_mask; e->shares[j].held > 0; j = (j + 1) & e->share_mask) {
-        size_t home = share_slot(e, e->shares[j].customer);
-        if (((j - home) & e->share_mask) >= ((j - gap) & e->share_mask)) {
-            e->shares[gap] = e->shares[j];
-            gap = j;
-        }
-    }
-    e->shares[gap] = (struct share){0};
-}
-
-static size_t power_of_two(size_t least)
-{
-    size_t n = 1;
-    while (n < least)
-        n <<= 1;
-    return n;
-}
 
 int extents_new(const struct extents_config *config, struct extents **out)
 {
@@ -92,14 +49,13 @@ int extents_new(const struct extents_config *config, struct extents **out)
     e->customer_max = (uint32_t)(count * config->customer_percent / 100);
     if (e->customer_max == 0)
         e->customer_max = 1;
-    e->share_mask = power_of_two(2 * count) - 1;
     e->next = calloc(count, sizeof(*e->next));
     e->stack = calloc(count, sizeof(*e->stack));
-    e->shares = calloc(e->share_mask + 1, sizeof(*e->shares));
+    int err = shares_new(count, &e->shares);
     e->memory = mmap(NULL, count * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (e->memory == MAP_FAILED)
         e->memory = NULL;
-    if (!e->next || !e->stack || !e->shares || !e->memory) {
+    if (!e->next || !e->stack || err || !e->memory) {
         extents_free(e);
         return ERR_NOMEM;
     }
@@ -119,7 +75,7 @@ void extents_free(struct extents *e)
         munmap(e->memory, (size_t)e->count * e->extent_bytes);
     free(e->next);
     free(e->stack);
-    free(e->shares);
+    shares_free(e->shares);
     pthread_mutex_destroy(&e->lock);
     free(e);
 }
@@ -127,8 +83,7 @@ void extents_free(struct extents *e)
 /* Would `more` extents of this customer be within the bounds? The lock is held. */
 static int judge(const struct extents *e, uint64_t customer, size_t more)
 {
-    uint32_t held = e->shares[share_find(e, customer)].held;
-    if (more > e->customer_max - held)
+    if (more > e->customer_max - shares_held(e->shares, customer))
         return ERR_RANGE;
     return more > e->free_count ? ERR_FULL : 0;
 }
@@ -152,9 +107,7 @@ static int chain_grow(struct extents *e, struct staged *s, size_t more)
     pthread_mutex_lock(&e->lock);
     int err = judge(e, s->customer, more);
     if (err == 0) {
-        struct share *share = &e->shares[share_find(e, s->customer)];
-        share->customer = s->customer;
-        share->held += (uint32_t)more;
+        shares_take(e->shares, s->customer, (uint32_t)more);
         for (; more > 0; more--) {
             uint32_t index = e->stack[--e->free_count];
             e->next[index] = 0;
@@ -245,14 +198,16 @@ void staged_release(struct extents *e, struct staged *s)
         e->stack[e->free_count++] = at - 1;
         given++;
     }
-    size_t slot = share_find(e, s->customer);
-    e->shares[slot].held -= given;
-    if (e->shares[slot].held == 0)
-        share_remove(e, slot);
+    shares_give(e->shares, s->customer, given);
     pthread_mutex_unlock(&e->lock);
 
     s->first = s->last = 0;
     s->bytes = 0;
+}
+
+size_t extents_customer_bytes(const struct extents *e)
+{
+    return (size_t)e->customer_max * e->extent_bytes;
 }
 
 size_t extents_used_bytes(const struct extents *e)

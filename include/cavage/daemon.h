@@ -34,6 +34,7 @@ struct daemon_spec {
     const char *summary; /* one line for --help */
     const struct metric_def *metrics;
     size_t metric_count;
+    /* When its default address is taken, and nobody configured another, the listener gets a free port of 127.0.0.1. */
     enum conf_id ops_listen;
     int (*start)(struct daemon *daemon);
     /* SIGTERM or SIGINT: begin to drain; call daemon_drained when done. ready is false already. A second signal stops at once. NULL when
@@ -47,6 +48,8 @@ struct daemon_spec {
                                                * end of start and the beginning of stop; may be NULL */
     /* Extra members of the run file, without a comma at either end, as JSON text such as "\"listen\":\"127.0.0.1:8080\""; may be NULL. Called when ready. */
     void (*describe)(struct daemon *daemon, char *out, size_t size);
+    /* Whether the daemon, which is started, can serve already; it sets `ready` itself from daemon_ready on. NULL: it can. */
+    bool (*can_serve)(struct daemon *daemon);
 };
 
 /* The whole life of a daemon. Options: --config FILE (else CAVAGE_CONFIG, else none), --data DIR, --instance NAME, --test, --help,
@@ -56,9 +59,12 @@ struct daemon_spec {
  * instance name. Without --test it removes CAVAGE_TEST_* from the environment. */
 int daemon_main(const struct daemon_spec *spec, int argc, char **argv);
 
-/* Say that the daemon serves: sets ready, writes RUN_DIR/<instance>.json {"pid":…,"ops":"http://…",…}, logs event "ready". A run file that cannot be
+/* Say that the daemon serves: sets ready (by can_serve), writes RUN_DIR/<instance>.json {"pid":…,"ops":"http://…",…}, logs event "ready". A run file that cannot be
  * written ends the daemon. Loop thread or start only. */
 void daemon_ready(struct daemon *daemon);
+
+/* Say that the drain could not finish what was in hand: once it is over, the exit status is 1. Loop thread only. */
+void daemon_cut(struct daemon *daemon);
 
 /* Say that the drain is complete: the loop ends. Loop thread only. */
 void daemon_drained(struct daemon *daemon);

@@ -43,6 +43,8 @@ void staged_release(struct extents *e, struct staged *s);
 
 /* Would len more bytes of this customer, in a body of their own, fit now? ERR_FULL, ERR_RANGE; nothing is reserved. */
 int extents_check(struct extents *e, uint64_t customer, size_t len);
+/* The longest body that a customer without any other could stage. */
+size_t extents_customer_bytes(const struct extents *e);
 /* Bytes of all bodies that are staged now. */
 size_t extents_used_bytes(const struct extents *e);
 

@@ -5,6 +5,7 @@ import http.client
 import json
 import re
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -311,6 +312,15 @@ def test_slow_header_does_not_hold_a_connection(make_system):
     pytest.fail("a slow header held its connection")
 
 
+def test_half_a_request_line_is_408_and_says_why(make_system):
+    running = make_system(env={"CAVAGE_API_REQUEST_DEADLINE_MS": "500"})
+    raw = Connection(running.address)
+    code, headers, body = raw.send(b"POST /v1/re").answer()
+    assert code == 408
+    assert "500 ms" in problem(code, headers, body)["detail"]
+    raw.close()
+
+
 def test_idle_connections_make_room_for_new_ones(make_system):
     running = make_system(env={"CAVAGE_API_MAX_CONNECTIONS": "16"})
     key = running.new_customer("crowd")
@@ -361,8 +371,101 @@ def test_refused_body_leaves_the_arena_before_its_rest_is_read(make_system):
     problem(code, headers, body)
 
 
+def test_body_that_can_never_be_staged_is_413(make_system):
+    # A customer may hold a quarter of 1 MiB, in whole extents.
+    running = make_system(env={"CAVAGE_STAGING_BUDGET_BYTES": "1M"})
+    key = running.new_customer("big")
+    raw = Connection(running.address)
+    code, headers, body = raw.send(request("POST", "/v1/resize?width=9", [auth(key)], bytes(262_145))).answer()
+    assert code == 413
+    told = problem(code, headers, body)
+    assert (told["limit"], told["actual"]) == (262_144, 262_145)
+    chunked = request("POST", "/v1/resize?width=9", [auth(key), "Transfer-Encoding: chunked"], length=False)
+    code, headers, body = raw.send(chunked + b"40001\r\n" + bytes(262_145) + b"\r\n0\r\n\r\n").answer()
+    assert (code, problem(code, headers, body)["limit"]) == (413, 262_144)
+    assert raw.send(request("POST", "/v1/resize?width=9", [auth(key)], PHOTO)).answer()[0] == 200
+    raw.close()
+
+
+def test_customer_s_share_of_the_connections_is_429_beyond_it(make_system):
+    running = make_system(env={"CAVAGE_API_MAX_CONNECTIONS": "8", "CAVAGE_STAGING_CUSTOMER_PERCENT": "25"})
+    greedy, other = running.new_customer("greedy"), running.new_customer("other")
+    halves = [Connection(running.address) for _ in range(2)]
+    for raw in halves:
+        raw.send(request("POST", "/v1/resize?width=9", [auth(greedy), "Content-Length: 5000"], length=False) + bytes(100))
+    wait_until(lambda: running.api.metric("cavage_staged_bytes") == 200, "the uploads to be staged")
+    refused = running.post("/v1/resize?width=9", PHOTO, greedy)
+    assert refused.status_code == 429 and int(refused.headers["Retry-After"]) >= 1
+    assert refused.json()["type"] == "/problems/share_used" and "connections" in refused.json()["detail"]
+    assert running.post("/v1/resize?width=9", PHOTO, other).status_code == 200
+    halves.pop().close()
+    wait_until(lambda: running.post("/v1/resize?width=9", PHOTO, greedy).status_code == 200, "the share to be free again")
+    halves.pop().close()
+
+
+@pytest.mark.parametrize("connections", [1, 2, 4])
+def test_refusal_at_the_limit_of_connections_reaches_http_client(make_system, connections):
+    running = make_system(env={"CAVAGE_API_MAX_CONNECTIONS": str(connections), "CAVAGE_STAGING_CUSTOMER_PERCENT": "100"})
+    key = running.new_customer("crowd")
+    host, port = running.address
+    outcomes = []
+
+    def client():
+        for _ in range(4):
+            one = http.client.HTTPConnection(host, port, timeout=PATIENCE_S)
+            try:
+                one.request("POST", "/v1/resize?width=9", BIG, {"Authorization": f"Bearer {key}"})
+                outcomes.append(one.getresponse().status)
+            except OSError as error:
+                outcomes.append(repr(error))
+            finally:
+                one.close()
+
+    threads = [threading.Thread(target=client) for _ in range(24)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(outcomes) == 96 and set(outcomes) <= {200, 503}, outcomes
+    assert {200, 503} <= set(outcomes)
+
+
+def test_late_drain_answers_503_and_tells_by_its_exit_status(make_system):
+    running = make_system(converters=1, test_mode=True, env={"CAVAGE_TEST_CONVERTER": "sleep:3000", "CAVAGE_API_DRAIN_MS": "300"})
+    key = running.new_customer("late")
+    job, half = Connection(running.address), Connection(running.address)
+    job.send(request("POST", "/v1/resize?width=9", [auth(key)], PHOTO))
+    half.send(request("POST", "/v1/resize?width=9", [auth(key), "Content-Length: 5000"], length=False) + bytes(100))
+    wait_until(lambda: (running.api.metric("cavage_staged_bytes") or 0) >= len(PHOTO) + 100, "both bodies to be staged")
+    running.api.signal(signal.SIGTERM)
+    for raw in (job, half):
+        code, headers, body = raw.answer()
+        assert code == 503 and int(headers["retry-after"]) >= 1
+        assert problem(code, headers, body)["type"] == "/problems/draining"
+        raw.close()
+    assert running.api.process.wait(PATIENCE_S) == 1
+    assert running.api.events("drain_cut")[0]["requests"] == 2
+
+
+def test_readiness_is_never_claimed_too_early(make_system):
+    running = make_system()
+    for daemon in running.workers:
+        daemon.stop()
+    running.api.stop()
+    running.api.start(wait=False)
+    info = wait_until(running.api.info, "the run file")
+    for _ in range(20):
+        assert requests.get(info["ops"] + "/readyz", timeout=PATIENCE_S).status_code == 503
+    assert [entry["level"] for entry in running.api.events("not_ready")][-1] == "info"
+
+
+def test_parameter_where_there_is_none_is_named(system, key):
+    answer = system.post("/v1/info?w=1", PHOTO, key)
+    assert (answer.status_code, answer.json()["parameter"]) == (400, "w")
+
+
 def test_full_arena_is_503_and_a_customer_s_share_429(make_system):
-    # Two extents in all, one for a customer: open uploads fill them.
+    # Sixteen extents in all, eight for a customer: open uploads fill them.
     running = make_system(env={"CAVAGE_STAGING_BUDGET_BYTES": "1M", "CAVAGE_STAGING_CUSTOMER_PERCENT": "50"})
     keys = [running.new_customer(f"c{n}") for n in range(3)]
     uploads = []

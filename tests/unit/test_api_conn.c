@@ -11,6 +11,8 @@
 
 #include <cmocka.h>
 
+enum { LATER_US = 10 * 1000 * 1000 };
+
 struct fixture {
     struct conns *conns;
     int fds[4];
@@ -84,16 +86,31 @@ static void test_idlest_connection_with_nothing_unread_is_closed(void **state)
 {
     struct fixture *f = *state;
     struct conn *old = add(f, 10, f->fds[0]), *young = add(f, 20, f->fds[2]);
-    assert_false(conns_close_idlest(f->conns));
+    assert_false(conns_close_idlest(f->conns, LATER_US));
     assert_true(conn_opened(old, f->fds[0]) && conn_opened(young, f->fds[2]));
     assert_int_equal(write(f->fds[1], "x", 1), 1);
-    assert_true(conns_close_idlest(f->conns));
+    assert_true(conns_close_idlest(f->conns, LATER_US));
     assert_int_equal(young->state, CONN_CLOSING);
     assert_int_equal(conns_live(f->conns), 1);
-    assert_false(conns_close_idlest(f->conns));
+    assert_false(conns_close_idlest(f->conns, LATER_US));
     conns_remove(f->conns, young);
     conns_remove(f->conns, young);
     assert_int_equal(conns_used(f->conns), 1);
+}
+
+static void test_new_connection_is_not_idle_for_a_second(void **state)
+{
+    struct fixture *f = *state;
+    struct conn *conn = add(f, 10, f->fds[0]);
+    assert_true(conn_opened(conn, f->fds[0]));
+    assert_false(conns_close_idlest(f->conns, 999999));
+    conn->served = true;
+    assert_true(conns_close_idlest(f->conns, 999999));
+    conns_remove(f->conns, conn);
+    conn = add(f, 10, f->fds[0]);
+    assert_true(conn_opened(conn, f->fds[0]));
+    assert_true(conns_close_idlest(f->conns, 1000010));
+    conns_remove(f->conns, conn);
 }
 
 int main(void)
@@ -103,6 +120,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_open_connection_is_not_forgotten, setup, teardown),
         cmocka_unit_test_setup_teardown(test_forgotten_slot_is_not_opened_by_its_old_connection, setup, teardown),
         cmocka_unit_test_setup_teardown(test_idlest_connection_with_nothing_unread_is_closed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_new_connection_is_not_idle_for_a_second, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

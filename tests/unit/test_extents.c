@@ -114,10 +114,21 @@ static void test_customer_never_holds_more_than_its_share(void **state)
     extents_free(e);
 }
 
+static void test_longest_body_of_a_customer_is_its_share_in_whole_extents(void **state)
+{
+    (void)state;
+    struct extents *e = arena(10, 25);
+    assert_int_equal(extents_customer_bytes(e), 2 * EXTENT);
+    assert_int_equal(extents_check(e, 1, extents_customer_bytes(e)), 0);
+    assert_int_equal(extents_check(e, 1, extents_customer_bytes(e) + 1), ERR_RANGE);
+    extents_free(e);
+}
+
 static void test_share_is_one_extent_at_least(void **state)
 {
     (void)state;
     struct extents *e = arena(2, 1);
+    assert_int_equal(extents_customer_bytes(e), EXTENT);
     struct staged s = {.customer = 1};
     assert_int_equal(staged_append(e, &s, "x", 1), 0);
     staged_release(e, &s);
@@ -251,6 +262,7 @@ int main(void)
         cmocka_unit_test(test_bodies_come_back_whatever_the_pieces),
         cmocka_unit_test(test_append_takes_all_or_nothing),
         cmocka_unit_test(test_customer_never_holds_more_than_its_share),
+        cmocka_unit_test(test_longest_body_of_a_customer_is_its_share_in_whole_extents),
         cmocka_unit_test(test_share_is_one_extent_at_least),
         cmocka_unit_test(test_released_extents_are_reused_last_first_and_wiped),
         cmocka_unit_test(test_empty_body_is_harmless),
