@@ -306,6 +306,10 @@ static void customer_keys_post(struct call *c)
     json_t *object = admin_json_parse(c->request->body, c->request->body_len, why);
     bool good = object && admin_json_key(object, &stored, why) == 0;
     json_decref(object);
+    if (good && stored.expires_us != 0 && stored.expires_us <= c->wall_us) {
+        good = false;
+        snprintf(why, sizeof(why), "expires has to be in the future: this key would never work.");
+    }
     if (!good) {
         refuse_bad(c, why);
         return;

@@ -29,7 +29,10 @@ json_t *admin_json_parse(const char *body, size_t len, char why[ADMIN_WHY_SIZE])
         return json_object();
     json_t *object = json_loadb(body, len, JSON_REJECT_DUPLICATES, &error);
     if (!object) {
-        snprintf(why, ADMIN_WHY_SIZE, "The body is not JSON: line %d, column %d.", error.line, error.column);
+        bool twice = json_error_code(&error) == json_error_duplicate_key;
+        snprintf(why, ADMIN_WHY_SIZE,
+                 twice ? "A member is given twice: line %d, column %d." : "The body is not JSON: line %d, column %d.",
+                 error.line, error.column);
         return NULL;
     }
     if (!json_is_object(object)) {

@@ -252,7 +252,7 @@ int main(int argc, char **argv)
 {
     static const struct daemon_spec spec = {
         .program = "cavage-authcache",
-        .summary = "keeps customers and keys, and this host's copy of them",
+        .summary = "Keeps customers and keys, and this host's copy of them.",
         .metrics = metrics,
         .metric_count = METRIC_COUNT,
         .ops_listen = CONF_AUTHCACHE_OPS_LISTEN,

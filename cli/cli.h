@@ -10,7 +10,7 @@
 
 enum cli_status { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
 
-enum { CLI_OPTION_MAX = 24, CLI_WHY_SIZE = 512 };
+enum { CLI_OPTION_MAX = 24, CLI_WHY_SIZE = 1024 };
 
 /* One option of a command. A table ends with a NULL name; the index in the table names the option in struct cli_args. */
 struct cli_option {

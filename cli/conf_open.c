@@ -18,7 +18,7 @@ enum cli_status cli_conf_open(const struct cli_args *args, const char *config, c
         goto out;
     if (!config)
         config = getenv("CAVAGE_CONFIG");
-    if (config && (err = conf_read_file(conf, config, why, sizeof(why))) != ERR_OK)
+    if (config && config[0] && (err = conf_read_file(conf, config, why, sizeof(why))) != ERR_OK)
         goto out;
     if ((err = conf_read_env(conf, environ, why, sizeof(why))) != ERR_OK)
         goto out;

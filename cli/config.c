@@ -2,19 +2,38 @@
 /* `cavage config`: check and show the configuration, print the sample file and the manual. */
 #include "cli.h"
 
+#include "cavage/err.h"
 #include "cavage/version.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 enum { OPT_CONFIG, OPT_DATA };
+
+/* Valid, but perhaps not what was meant. */
+static void note_body_limit(const struct conf *conf)
+{
+    int64_t limit = conf_body_limit(conf);
+    if (limit < conf_int(conf, CONF_API_MAX_BODY_BYTES))
+        printf("Note: a customer's share of staging.budget_bytes bounds a body at %" PRId64
+               " bytes, less than api.max_body_bytes.\n",
+               limit);
+}
 
 static enum cli_status check(const struct cli_args *args)
 {
     struct conf *conf = NULL;
     enum cli_status status = cli_conf_open(args, args->option[OPT_CONFIG], args->option[OPT_DATA], &conf);
-    conf_free(conf);
-    if (status == CLI_OK)
+    char why[CLI_WHY_SIZE] = "";
+    if (status == CLI_OK && conf_check(conf, why, sizeof(why)) != ERR_OK) {
+        cli_error(args, "%s", why);
+        status = CLI_FAILED;
+    }
+    if (status == CLI_OK) {
         puts("The configuration is valid.");
+        note_body_limit(conf);
+    }
+    conf_free(conf);
     /* A configuration that is refused is what this command is there to find; the command line was right. */
     return status == CLI_OK ? CLI_OK : CLI_FAILED;
 }

@@ -23,8 +23,9 @@ int main(int argc, char **argv)
     enum cli_status status = cli_dispatch(&cli, commands, argc, argv);
     errno = 0;
     if (fflush(stdout) != 0 || ferror(stdout)) {
+        /* Of a write that failed earlier, only that is known. */
         if (errno != EPIPE)
-            fprintf(stderr, "cavage: cannot write the output: %s\n", strerror(errno));
+            fprintf(stderr, "cavage: cannot write the output%s%s\n", errno ? ": " : "", errno ? strerror(errno) : "");
         if (status == CLI_OK)
             status = CLI_FAILED;
     }

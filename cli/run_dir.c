@@ -4,6 +4,8 @@
 
 #include "cavage/err.h"
 #include "cavage/fs.h"
+#include "run_file.h"
+#include "supervisor.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -130,4 +132,20 @@ int run_dir_make(struct conf *conf, char *why, size_t size)
         return ERR_RANGE;
     }
     return choose_private(conf, why, size);
+}
+
+void run_dir_remove(const struct conf *conf)
+{
+    char dir[FS_PATH_SIZE], path[FS_PATH_SIZE], name[64];
+    if (strcmp(conf_origin(conf, CONF_COMMON_RUN_DIR), record_origin) != 0 ||
+        conf_path(conf, CONF_COMMON_RUN_DIR, dir, sizeof(dir)) != ERR_OK)
+        return;
+    for (size_t i = 0; supervisor_instances[i]; i++) {
+        snprintf(name, sizeof(name), "%s.lock", supervisor_instances[i]);
+        if (run_file_holder(conf, supervisor_instances[i]) == 0 && fs_join(path, sizeof(path), dir, name) == ERR_OK)
+            unlink(path);
+    }
+    /* What else lies in it keeps it. */
+    if (rmdir(dir) == 0 && fs_join(path, sizeof(path), conf_str(conf, CONF_COMMON_DATA_DIR), record_name) == ERR_OK)
+        unlink(path);
 }

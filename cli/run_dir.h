@@ -25,4 +25,8 @@ int run_dir_adopt(struct conf *conf, char *why, size_t size);
  * record it in DATA/run.path and set it in conf. */
 int run_dir_make(struct conf *conf, char *why, size_t size);
 
+/* Remove a private run folder that was chosen here, and DATA/run.path, once nobody uses it any more; else they stay. Call it under the lock of
+ * the data folder. */
+void run_dir_remove(const struct conf *conf);
+
 #endif

@@ -11,12 +11,18 @@
 /* What RUN_DIR/<instance>.json says. */
 struct run_file {
     pid_t pid;
+    char program[32]; /* "cavage-api" */
     char ops[128];    /* "http://127.0.0.1:9180"; empty when it has none */
     char listen[128]; /* the API's "127.0.0.1:8080"; empty for others */
 };
 
 /* ERR_NOTFOUND when there is none, ERR_CORRUPT, ERR_DENIED, ERR_IO. The process may be gone: see run_file_alive. */
 int run_file_read(const struct conf *conf, const char *instance, struct run_file *out);
+
+enum { RUN_FILE_NAME_SIZE = 64 };
+
+/* The instances that have a run file, `cavage up` left out, in the order of the names of their files; at most `max` of them. Returns how many. */
+size_t run_file_instances(const struct conf *conf, char (*names)[RUN_FILE_NAME_SIZE], size_t max);
 
 /* True when the process it names exists and is a Cavage program. */
 bool run_file_alive(const struct run_file *file);

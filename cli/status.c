@@ -19,13 +19,13 @@
 #include <unistd.h>
 
 enum { OPT_DATA, OPT_CONFIG, OPT_JSON };
-enum { METRICS_TIMEOUT_MS = 2000, STAT_SIZE = 4096 };
+enum { METRICS_TIMEOUT_MS = 2000, STAT_SIZE = 4096, INSTANCES_MAX = 64 };
 
 enum unit { UNIT_COUNT, UNIT_BYTES, UNIT_MS /* of a metric in seconds */ };
 
 /* A figure that is shown of a daemon, from its metrics. */
 static const struct figure {
-    const char *instance;
+    const char *kind; /* of daemon */
     const char *metric;
     const char *label; /* NULL: all series summed */
     const char *name;  /* in JSON */
@@ -57,7 +57,8 @@ static const struct figure {
 
 /* What is known of one daemon. */
 struct daemon_view {
-    const char *instance;
+    char instance[RUN_FILE_NAME_SIZE];
+    char kind[RUN_FILE_NAME_SIZE]; /* "worker" */
     struct run_file file;
     bool runs, ready;
     int64_t age_s;
@@ -109,10 +110,17 @@ static char *fetch_metrics(const struct run_file *file)
     return NULL;
 }
 
-static void look_at(const struct conf *conf, const char *instance, struct daemon_view *view)
+/* kind NULL: what its run file says. */
+static void look_at(const struct conf *conf, const char *instance, const char *kind, struct daemon_view *view)
 {
-    *view = (struct daemon_view){.instance = instance};
+    static const char prefix[] = "cavage-";
+    *view = (struct daemon_view){0};
+    snprintf(view->instance, sizeof(view->instance), "%s", instance);
     view->runs = run_file_read(conf, instance, &view->file) == ERR_OK && run_file_alive(&view->file);
+    const char *program = view->file.program;
+    if (!kind)
+        kind = strncmp(program, prefix, sizeof(prefix) - 1) == 0 ? program + sizeof(prefix) - 1 : "";
+    snprintf(view->kind, sizeof(view->kind), "%s", kind);
     if (!view->runs)
         return;
     view->ready = run_file_ready(&view->file);
@@ -128,7 +136,7 @@ static const char *state_of(const struct daemon_view *view)
 
 static bool figure_of(const struct daemon_view *view, const struct figure *figure, double *value)
 {
-    if (strcmp(figure->instance, view->instance) != 0 || !view->metrics ||
+    if (strcmp(figure->kind, view->kind) != 0 || !view->metrics ||
         !prom_value(view->metrics, figure->metric, figure->label, value))
         return false;
     if (figure->unit == UNIT_MS && *value > 0) /* -1 stands for a time that is not known */
@@ -240,19 +248,39 @@ static int print_json(const struct daemon_view *views, size_t count, bool servin
     return err;
 }
 
+/* The four daemons that make a system come first, running or not; then the further instances that run. */
+static size_t look_at_all(const struct conf *conf, struct daemon_view *views)
+{
+    char names[INSTANCES_MAX][RUN_FILE_NAME_SIZE];
+    size_t usual = 0;
+    for (; supervisor_instances[usual]; usual++)
+        look_at(conf, supervisor_instances[usual], supervisor_instances[usual], &views[usual]);
+    size_t count = usual, found = run_file_instances(conf, names, INSTANCES_MAX - usual);
+    for (size_t i = 0; i < found; i++) {
+        bool seen = false;
+        for (size_t j = 0; j < usual; j++)
+            seen = seen || strcmp(names[i], supervisor_instances[j]) == 0;
+        if (seen)
+            continue;
+        look_at(conf, names[i], NULL, &views[count]);
+        count += views[count].runs;
+    }
+    return count;
+}
+
 static enum cli_status run_status(const struct cli_args *args)
 {
     struct conf *conf = NULL;
-    struct daemon_view views[8];
-    size_t count = 0;
-    bool serving = true;
+    struct daemon_view *views = calloc(INSTANCES_MAX, sizeof(*views));
+    bool serving = views != NULL;
     enum cli_status status = cli_conf_open(args, args->option[OPT_CONFIG], args->option[OPT_DATA], &conf);
-    if (status != CLI_OK)
+    if (status != CLI_OK) {
+        free(views);
         return status;
-    for (; count < sizeof(views) / sizeof(views[0]) && supervisor_instances[count]; count++) {
-        look_at(conf, supervisor_instances[count], &views[count]);
-        serving = serving && views[count].ready;
     }
+    size_t count = views ? look_at_all(conf, views) : 0;
+    for (size_t i = 0; i < count && supervisor_instances[i]; i++)
+        serving = serving && views[i].ready;
     if (args->option[OPT_JSON]) {
         if (print_json(views, count, serving) != ERR_OK)
             cli_error(args, "%s", err_text(ERR_NOMEM));
@@ -262,6 +290,7 @@ static enum cli_status run_status(const struct cli_args *args)
     }
     for (size_t i = 0; i < count; i++)
         free(views[i].metrics);
+    free(views);
     conf_free(conf);
     return serving ? CLI_OK : CLI_FAILED;
 }
@@ -273,7 +302,8 @@ const struct cli_command cli_status = {
     .name = "status",
     .operands = "",
     .summary = "Show what runs, how loaded it is, and how far behind",
-    .notes = "Exits with 0 when all four daemons are ready, else with 1.\n",
+    .notes = "Exits with 0 when all four daemons are ready, else with 1. Further instances are listed while\n"
+             "they run.\n",
     .options = options,
     .run = run_status,
 };

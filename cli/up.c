@@ -4,7 +4,7 @@
 #include "cavage/err.h"
 #include "cavage/fs.h"
 #include "cavage/log.h"
-#include "cavage/ops.h"
+#include "cavage/net.h"
 #include "child.h"
 #include "cli.h"
 #include "demo.h"
@@ -37,6 +37,7 @@ struct up {
     int lock_fd;
     int listen_fd;
     bool draining;
+    bool run_dir_made;
     bool on_terminal; /* at the start */
     char bin_dir[FS_PATH_SIZE];
     char listen[ADDRESS_SIZE]; /* as bound */
@@ -76,7 +77,7 @@ static int apply_options(struct up *up, char *why, size_t size)
         err = conf_set(up->conf, CONF_API_LISTEN, option[OPT_LISTEN], "--listen", why, size);
     if (err == ERR_OK && option[OPT_CONVERTERS])
         err = conf_set(up->conf, CONF_WORKER_CONVERTERS, option[OPT_CONVERTERS], "--converters", why, size);
-    return err;
+    return err == ERR_OK ? conf_check(up->conf, why, size) : err;
 }
 
 /* Make the data folder and take its path as absolute, so that it holds for every child. */
@@ -136,44 +137,12 @@ static int wait_for_earlier_run(struct up *up, char *why, size_t size)
 static int bind_listener(struct up *up, char *why, size_t size)
 {
     const char *address = conf_str(up->conf, CONF_API_LISTEN);
-    /* The API takes a socket that is handed over as it is, so it is judged here. */
-    if (!net_is_loopback(address) && !conf_int(up->conf, CONF_API_ALLOW_PUBLIC_PLAINTEXT)) {
-        snprintf(why, size,
-                 "%s is not a loopback address: keys would cross the network unencrypted. Set "
-                 "api.allow_public_plaintext = yes if a "
-                 "proxy before it speaks TLS",
-                 address);
-        return ERR_DENIED;
-    }
     int err = net_listen(address, BACKLOG, &up->listen_fd, up->listen, sizeof(up->listen));
     if (err == ERR_EXISTS)
         snprintf(why, size, "%s is taken; choose another with --listen HOST:PORT", address);
     else if (err != ERR_OK)
         snprintf(why, size, "cannot listen on %s: %s", address, err_text(err));
     return err;
-}
-
-/* Operations listeners that nobody configured give way to a free port when their own is taken. */
-static void choose_ops_ports(struct up *up)
-{
-    static const struct {
-        enum conf_id id;
-        const char *variable;
-    } listeners[] = {{CONF_API_OPS_LISTEN, "CAVAGE_API_OPS_LISTEN"},
-                     {CONF_WORKER_OPS_LISTEN, "CAVAGE_WORKER_OPS_LISTEN"},
-                     {CONF_AUTHCACHE_OPS_LISTEN, "CAVAGE_AUTHCACHE_OPS_LISTEN"},
-                     {CONF_METER_OPS_LISTEN, "CAVAGE_METER_OPS_LISTEN"}};
-    for (size_t i = 0; i < sizeof(listeners) / sizeof(listeners[0]); i++) {
-        char bound[ADDRESS_SIZE];
-        int fd;
-        if (strcmp(conf_origin(up->conf, listeners[i].id), "default") != 0)
-            continue;
-        int err = net_listen(conf_str(up->conf, listeners[i].id), 1, &fd, bound, sizeof(bound));
-        if (err == ERR_OK)
-            close(fd);
-        else if (err == ERR_EXISTS)
-            add_override(up, listeners[i].variable, "127.0.0.1:0");
-    }
 }
 
 static int make_env(struct up *up)
@@ -183,7 +152,6 @@ static int make_env(struct up *up)
     add_override(up, "CAVAGE_AUTHCACHE_ADMIN_SOCKET", conf_str(up->conf, CONF_AUTHCACHE_ADMIN_SOCKET));
     if (up->args->option[OPT_CONVERTERS])
         add_override(up, "CAVAGE_WORKER_CONVERTERS", up->args->option[OPT_CONVERTERS]);
-    choose_ops_ports(up);
     up->env = child_env(environ, up->override);
     return up->env ? ERR_OK : ERR_NOMEM;
 }
@@ -218,7 +186,8 @@ static void print_serving(const struct up *up, const char *key)
         printf("  status  %s/cavage status --data %s\n", up->bin_dir, data);
         puts("  stop    Ctrl-C");
     }
-    fflush(stdout);
+    if (fflush(stdout) != 0)
+        log_error("output_failed", "where it serves could not be printed", LOG_S("error", strerror(errno)));
 }
 
 static void on_serving(void *arg)
@@ -294,6 +263,8 @@ static int prepare(struct up *up, char *why, size_t size)
         err = lock_data_dir(up, why, size);
     if (err == ERR_OK)
         err = run_dir_make(up->conf, why, size);
+    if (err == ERR_OK)
+        up->run_dir_made = true;
     if (err == ERR_OK)
         err = wait_for_earlier_run(up, why, size);
     if (err == ERR_OK)
@@ -374,6 +345,8 @@ static enum cli_status run_up(const struct cli_args *args)
         close(up.listen_fd);
     if (up.run_file[0])
         unlink(up.run_file);
+    if (up.run_dir_made)
+        run_dir_remove(up.conf);
     if (up.lock_fd >= 0)
         close(up.lock_fd);
     free(up.env);

@@ -196,7 +196,7 @@ static void meter_stop(struct daemon *daemon)
 int main(int argc, char **argv)
 {
     static const struct daemon_spec spec = {.program = "cavage-meter",
-                                            .summary = "make usage durable and write usage files",
+                                            .summary = "Makes usage durable and writes usage files.",
                                             .metrics = meter_metrics,
                                             .metric_count = METER_METRIC_COUNT,
                                             .ops_listen = CONF_METER_OPS_LISTEN,

@@ -107,17 +107,51 @@ int conf_address(const struct conf *conf, const char *address, char *out, size_t
     return strlen(out + scheme_len) <= IPC_PATH_MAX ? ERR_OK : ERR_RANGE;
 }
 
+static bool is_in_section(const struct conf_key *key, const char *dotted)
+{
+    size_t len = strlen(key->section);
+    return strncmp(dotted, key->section, len) == 0 && dotted[len] == '.';
+}
+
 int conf_find(const char *dotted, enum conf_id *id)
 {
     for (int i = 0; i < CONF_COUNT; i++) {
         const struct conf_key *key = conf_key((enum conf_id)i);
-        size_t len = strlen(key->section);
-        if (strncmp(dotted, key->section, len) == 0 && dotted[len] == '.' && strcmp(dotted + len + 1, key->name) == 0) {
+        if (is_in_section(key, dotted) && strcmp(dotted + strlen(key->section) + 1, key->name) == 0) {
             *id = (enum conf_id)i;
             return ERR_OK;
         }
     }
     return ERR_NOTFOUND;
+}
+
+/* Append to out, which is cut at size. */
+static void append(char *out, size_t size, const char *text)
+{
+    size_t used = strlen(out);
+    snprintf(out + used, size - used, "%s", text);
+}
+
+void conf_suggest(const char *dotted, char *out, size_t size)
+{
+    const char *section = "", *comma = " ";
+    bool known = false;
+    for (int i = 0; i < CONF_COUNT && !known; i++)
+        known = is_in_section(conf_key((enum conf_id)i), dotted);
+    if (known)
+        snprintf(out, size, "[%.*s] has", (int)strcspn(dotted, "."), dotted);
+    else
+        snprintf(out, size, "the sections are");
+    for (int i = 0; i < CONF_COUNT; i++) {
+        const struct conf_key *key = conf_key((enum conf_id)i);
+        bool listed = known ? is_in_section(key, dotted) : strcmp(section, key->section) != 0;
+        section = key->section;
+        if (!listed)
+            continue;
+        append(out, size, comma);
+        append(out, size, known ? key->name : key->section);
+        comma = ", ";
+    }
 }
 
 /* "API_MAX_BODY_BYTES" of len bytes to "api.max_body_bytes". False if it has no such form. */
@@ -144,7 +178,7 @@ static int read_variable(struct conf *conf, const char *variable, char *why, siz
     static const char prefix[] = "CAVAGE_";
     static const char test[] = "TEST_";
     enum conf_id id;
-    char dotted[64];
+    char dotted[64], known[704];
     if (strncmp(variable, prefix, sizeof(prefix) - 1) != 0)
         return ERR_OK;
     const char *name = variable + sizeof(prefix) - 1;
@@ -152,9 +186,12 @@ static int read_variable(struct conf *conf, const char *variable, char *why, siz
     /* No section and key without an underscore between them. */
     if (name[len] == '\0' || memchr(name, '_', len) == NULL || strncmp(name, test, sizeof(test) - 1) == 0)
         return ERR_OK;
-    if (!env_to_dotted(name, len, dotted, sizeof(dotted)) || conf_find(dotted, &id) != ERR_OK)
-        return conf_fail(ERR_INVALID, why, size, "environment: %s%.*s: names no configuration key", prefix,
-                         len > 60 ? 60 : (int)len, name);
+    bool formed = env_to_dotted(name, len, dotted, sizeof(dotted));
+    if (!formed || conf_find(dotted, &id) != ERR_OK) {
+        conf_suggest(formed ? dotted : "", known, sizeof(known));
+        return conf_fail(ERR_INVALID, why, size, "environment: %s%.*s: names no configuration key; %s", prefix,
+                         len > 60 ? 60 : (int)len, name, known);
+    }
     return conf_set(conf, id, name + len + 1, "environment", why, size);
 }
 

@@ -63,8 +63,12 @@ static int take_pair(void *arg, const char *section, const char *name, const cha
     snprintf(dotted, sizeof(dotted), "%s.%s", section, name);
     if (section[0] == '\0')
         return refuse(reading, ERR_INVALID, name, ": a [section] has to come first");
-    if (conf_find(dotted, &id) != ERR_OK)
-        return refuse(reading, ERR_INVALID, dotted, ": no such key");
+    if (conf_find(dotted, &id) != ERR_OK) {
+        char what[768], known[704];
+        conf_suggest(dotted, known, sizeof(known));
+        snprintf(what, sizeof(what), ": no such key; %s", known);
+        return refuse(reading, ERR_INVALID, dotted, what);
+    }
     if (reading->seen[id] != 0) {
         char what[64];
         snprintf(what, sizeof(what), ": given already in line %d", reading->seen[id]);

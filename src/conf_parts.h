@@ -22,6 +22,9 @@ int conf_value_parse(const struct conf_key *key, const char *text, int64_t *numb
 /* The word of `allowed` ("a|b|c") at *next, with its length; NULL at the end. Moves *next behind it. */
 const char *conf_next_word(const char **next, size_t *len);
 
+/* What stands where no key is called "section.name": the keys of the section, or the sections. */
+void conf_suggest(const char *dotted, char *out, size_t size);
+
 /* Write a failure of ERR_INVALID or ERR_RANGE text into why, and return err. */
 __attribute__((format(printf, 4, 5))) int conf_fail(int err, char *why, size_t size, const char *format, ...);
 

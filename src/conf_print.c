@@ -63,7 +63,7 @@ void conf_allowed(const struct conf_key *key, char *out, size_t size)
         put_words(out, size, key->allowed);
         break;
     case CONF_LISTEN:
-        snprintf(out, size, "HOST:PORT with a numeric host, [HOST]:PORT for IPv6");
+        snprintf(out, size, "HOST:PORT with a numeric host or localhost, [HOST]:PORT for IPv6");
         break;
     case CONF_ADDRESS:
         if (key->max == 1)

@@ -20,7 +20,7 @@ enum { PATH_BYTES = 1024, SOCKETS_MAX = 256 };
 #define LISTEN(s, n, d, h)              { s, n, CONF_LISTEN, "", 0, 0, d, NULL, false, h }
 #define ADDRESS(s, n, most, d, h)       { s, n, CONF_ADDRESS, "", 1, most, d, NULL, false, h }
 
-#define OPS_HELP "Where /metrics, /healthz and /readyz are served. Port 0 takes a free one."
+#define OPS_HELP "Where /metrics, /healthz and /readyz are served. Port 0 takes a free one, and so does a listener whose default address is taken."
 
 static const struct conf_key table[CONF_COUNT] = {
     [CONF_COMMON_DATA_DIR] = PATH("common", "data_dir", "./var",
@@ -33,7 +33,7 @@ static const struct conf_key table[CONF_COUNT] = {
         "File of the key with which the secrets of customers' keys are hashed. Only the owner may read it."),
 
     [CONF_API_LISTEN] = LISTEN("api", "listen", "127.0.0.1:8080",
-        "Where customers are served. Port 0 takes a free one."),
+        "Where customers are served. Port 0 takes a free one. An address that is not loopback needs allow_public_plaintext."),
     [CONF_API_ALLOW_PUBLIC_PLAINTEXT] = BOOL("api", "allow_public_plaintext", "no", false,
         "Whether listen may be an address that is not loopback. Keys and images then cross the network unencrypted, unless a proxy before it speaks TLS."),
     [CONF_API_OPS_LISTEN] = LISTEN("api", "ops_listen", "127.0.0.1:9180", OPS_HELP),
@@ -65,7 +65,7 @@ static const struct conf_key table[CONF_COUNT] = {
     [CONF_STAGING_BUDGET_BYTES] = SIZE("staging", "budget_bytes", 1 * MIB, 1024 * GIB, "512M", false,
         "Memory for request bodies that wait for or are in conversion. At the bound requests are refused with 503."),
     [CONF_STAGING_EXTENT_BYTES] = SIZE("staging", "extent_bytes", 4 * KIB, 16 * MIB, "64K", false,
-        "Size of the pieces in which that memory is given out. A power of two."),
+        "Size of the pieces in which that memory is given out. A power of two, at most budget_bytes."),
     [CONF_STAGING_CUSTOMER_PERCENT] = INT("staging", "customer_percent", 1, 100, "25", false,
         "Most of that memory, and of the connections, that one customer may hold, in percent."),
 

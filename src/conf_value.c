@@ -48,7 +48,8 @@ static const struct suffix *suffixes_of(enum conf_type type)
     return type == CONF_DURATION ? duration_suffixes : no_suffixes;
 }
 
-static int parse_number(const char *text, const struct suffix *suffixes, int64_t *number)
+/* *number gets the value rounded up, *whole rounded down. */
+static int parse_number(const char *text, const struct suffix *suffixes, int64_t *number, int64_t *whole)
 {
     int64_t value = 0;
     size_t digits = 0;
@@ -63,19 +64,20 @@ static int parse_number(const char *text, const struct suffix *suffixes, int64_t
         return ERR_INVALID;
     if (too_large || __builtin_mul_overflow(value, suffix->multiply, &value))
         return ERR_RANGE;
-    *number = value / suffix->divide + (value % suffix->divide != 0);
+    *whole = value / suffix->divide;
+    *number = *whole + (value % suffix->divide != 0);
     return ERR_OK;
 }
 
 static int parse_bounded(const struct conf_key *key, const char *text, int64_t *number, char *why, size_t size)
 {
     char allowed[128];
-    int64_t value = 0;
+    int64_t value = 0, whole = 0;
     conf_allowed(key, allowed, sizeof(allowed));
-    int err = parse_number(text, suffixes_of(key->type), &value);
+    int err = parse_number(text, suffixes_of(key->type), &value, &whole);
     if (err == ERR_INVALID)
         return conf_fail(err, why, size, "'%.40s' is no number of the form wanted; allowed: %s", text, allowed);
-    if (err != ERR_OK || value < key->min || value > key->max)
+    if (err != ERR_OK || whole < key->min || value > key->max)
         return conf_fail(ERR_RANGE, why, size, "'%.40s' is out of range; allowed: %s", text, allowed);
     *number = value;
     return ERR_OK;

@@ -10,7 +10,7 @@
 
 static const struct daemon_spec spec = {
     .program = "cavage-worker",
-    .summary = "converts images for API servers, one in each converter process at a time",
+    .summary = "Converts images for API servers, one in each converter process at a time.",
     .metrics = worker_metrics,
     .metric_count = WORKER_METRIC_COUNT,
     .ops_listen = CONF_WORKER_OPS_LISTEN,

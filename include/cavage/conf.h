@@ -11,7 +11,7 @@
 enum conf_type {
     CONF_INT,      /* a decimal number within min..max */
     CONF_SIZE,     /* bytes; suffixes K, M, G (1024) */
-    CONF_DURATION, /* ms; suffixes us (rounded up to 1 ms), ms, s, m, h; bare numbers are ms */
+    CONF_DURATION, /* ms; suffixes us (rounded up to whole ms within min..max), ms, s, m, h; bare numbers are ms */
     CONF_BOOL,     /* yes or no */
     CONF_STRING,   /* min..max bytes of UTF-8 */
     CONF_ENUM,     /* one of the words of `allowed`, separated by | */
@@ -75,6 +75,13 @@ int conf_read_env(struct conf *conf, char *const *env, char *why, size_t size);
 
 /* Set one key from text; `origin` ("--listen") tells where it came from and is copied. On failure the key keeps its value. */
 int conf_set(struct conf *conf, enum conf_id id, const char *value, const char *origin, char *why, size_t size);
+
+/* Judge keys that bound each other, once every source is read: staging.extent_bytes against the budget, a public api.listen. On failure why
+ * names the key and its origin. ERR_INVALID, ERR_RANGE. */
+int conf_check(const struct conf *conf, char *why, size_t size);
+
+/* Longest body in bytes that can ever be staged: api.max_body_bytes, or one customer's share of the memory when that is less. After conf_check. */
+int64_t conf_body_limit(const struct conf *conf);
 
 int64_t
 conf_int(const struct conf *conf,

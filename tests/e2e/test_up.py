@@ -15,20 +15,24 @@ import pytest
 import requests
 
 import images
-from harness import BIN, PATIENCE_S, children_of, pid_alive, wait_until
+from harness import BIN, PATIENCE_S, Daemon, children_of, descendants_of, pid_alive, wait_until
 
 PHOTO = images.encoded("jpeg", 320, 240)
 FREE = {f"CAVAGE_{name}_OPS_LISTEN": "127.0.0.1:0" for name in ("API", "WORKER", "AUTHCACHE", "METER")}
 
 
 class Up:
-    def __init__(self, data, user=None):
+    def __init__(self, data, user=None, env=None):
         self.data = data
         self.process = subprocess.Popen(
             [str(BIN / "cavage"), "up", "--data", str(data), "--listen", "127.0.0.1:0", "--converters", "2", "--json"],
-            env={**os.environ, **FREE}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, user=user, group=user, cwd="/",
+            env={**os.environ, **(FREE if env is None else env)}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, user=user, group=user, cwd="/",
         )
+        self.told = None
+
+    def wait_serving(self):
         self.told = json.loads(self.process.stdout.readline())
+        return self
 
     def resize(self):
         return requests.post(
@@ -36,17 +40,33 @@ class Up:
         )
 
     def pid_of(self, program):
+        """By its command line: whoever is not root may not see the program of a process that is not dumpable."""
         for pid in children_of(self.process.pid):
             try:
-                if Path(os.readlink(f"/proc/{pid}/exe")).name == program:
-                    return pid
+                argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
+            # Between fork and exec it is still the command line of `cavage up`.
+            if Path(os.fsdecode(argv[0])).name == program:
+                return pid
         return None
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(2 * PATIENCE_S)
+
+    def destroy(self):
+        """End it and its daemons, whatever state a failed test left them in."""
+        if self.process.poll() is None:
+            family = descendants_of(self.process.pid)
+            self.process.kill()
+            self.process.wait()
+            for pid in family:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+        self.process.stdout.close()
 
 
 @pytest.fixture
@@ -56,8 +76,22 @@ def data():
     shutil.rmtree(made, ignore_errors=True)
 
 
-def test_up_serves_and_drains(data):
-    up = Up(data)
+@pytest.fixture
+def make_up(data):
+    """make_up(folder, …) starts one and waits until it serves; what still runs after the test is ended."""
+    made = []
+
+    def make(folder=data, wait=True, **options):
+        made.append(Up(folder, **options))
+        return made[-1].wait_serving() if wait else made[-1]
+
+    yield make
+    for up in made:
+        up.destroy()
+
+
+def test_up_serves_and_drains(data, make_up):
+    up = make_up()
     assert up.resize().status_code == 200
     mode = stat.S_IMODE((data / "demo.key").stat().st_mode)
     assert mode == 0o600 and (data / "demo.key").read_text().strip() == up.told["key"]
@@ -69,18 +103,18 @@ def test_up_serves_and_drains(data):
     assert sum(row["requests"] for row in rows) == 1
 
 
-def test_up_again_keeps_the_key(data):
-    first = Up(data)
+def test_up_again_keeps_the_key(make_up):
+    first = make_up()
     first.stop()
-    second = Up(data)
+    second = make_up()
     assert second.told["key"] == first.told["key"]
     assert second.resize().status_code == 200
     assert second.stop() == 0
 
 
 @pytest.mark.parametrize("program", ["cavage-api", "cavage-worker", "cavage-authcache", "cavage-meter"])
-def test_killed_daemon_is_started_again(data, program):
-    up = Up(data)
+def test_killed_daemon_is_started_again(data, make_up, program):
+    up = make_up()
     victim = up.pid_of(program)
     os.kill(victim, signal.SIGKILL)
     wait_until(lambda: up.pid_of(program) not in (None, victim), f"{program} to be started again")
@@ -98,31 +132,60 @@ def test_killed_daemon_is_started_again(data, program):
     assert up.stop() == 0
 
 
-def test_second_up_on_the_same_data_is_refused(data):
-    up = Up(data)
+def test_second_up_on_the_same_data_is_refused(data, make_up):
+    up = make_up()
     again = subprocess.run([str(BIN / "cavage"), "up", "--data", str(data)], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert again.returncode == 1 and again.stderr
     assert up.stop() == 0
 
 
-def test_status_tells_what_runs(data):
-    up = Up(data)
+def test_status_tells_what_runs(data, make_up):
+    up = make_up()
     text = subprocess.run([str(BIN / "cavage"), "status", "--data", str(data)], capture_output=True, text=True, check=True).stdout
     for name in ("api", "worker", "authcache", "meter"):
         assert name in text
+    second = Daemon("cavage-worker", data, "worker2", {**FREE, "CAVAGE_WORKER_LISTEN": "ipc://jobs2.sock", "CAVAGE_WORKER_CONVERTERS": "1"}).start()
+    try:
+        text = subprocess.run([str(BIN / "cavage"), "status", "--data", str(data), "--json"], capture_output=True, text=True, check=True).stdout
+        names = {entry["name"]: entry for entry in json.loads(text)["daemons"]}
+        assert list(names) == ["authcache", "meter", "worker", "api", "worker2"]
+        assert names["worker2"]["state"] == "ready" and "jobs" in names["worker2"]["figures"]
+    finally:
+        second.stop()
     assert up.stop() == 0
 
 
-def test_long_data_path_works(data):
+def test_long_data_path_works(data, make_up):
     deep = data / ("a" * 60) / ("b" * 60)
     deep.mkdir(parents=True)
-    up = Up(deep)
+    up = make_up(deep)
     assert up.resize().status_code == 200
+    run = Path((deep / "run.path").read_text().strip())
+    assert (run / "api.json").exists()
     assert up.stop() == 0
+    assert not run.exists() and not (deep / "run.path").exists()
+
+
+def test_many_can_start_at_once(data, make_up):
+    # Where the operations ports are not configured, all of them reach for the same ones.
+    ups = [make_up(data / str(n), wait=False, env={}) for n in range(3)]
+    for up in ups:
+        assert up.wait_serving().resize().status_code == 200
+    assert [up.stop() for up in ups] == [0, 0, 0]
+
+
+def test_drain_that_failed_is_told(make_up):
+    up = make_up()
+    worker = up.pid_of("cavage-worker")
+    os.kill(worker, signal.SIGSTOP)
+    up.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: up.pid_of("cavage-api") is None, "the API to have stopped")
+    os.kill(worker, signal.SIGKILL)
+    assert up.process.wait(2 * PATIENCE_S) == 1
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
-def test_ordinary_user_can_run_it(data):
+def test_ordinary_user_can_run_it(data, make_up):
     nobody = pwd.getpwnam("nobody").pw_uid
     home = data / "home"
     home.mkdir()
@@ -130,13 +193,13 @@ def test_ordinary_user_can_run_it(data):
     os.chown(home, nobody, pwd.getpwnam("nobody").pw_gid)
     # The build may lie where only root can go.
     shutil.copytree(BIN.parent / "bin", data / "bin")
-    up = Up(home, user=nobody)
+    up = make_up(home, user=nobody)
     assert up.resize().status_code == 200
     assert up.stop() == 0
 
 
-def test_resize_command_writes_pictures(data, tmp_path):
-    up = Up(data)
+def test_resize_command_writes_pictures(data, make_up, tmp_path):
+    up = make_up()
     (tmp_path / "in.jpg").write_bytes(PHOTO)
     subprocess.run(
         [str(BIN / "cavage"), "resize", str(tmp_path / "in.jpg"), "--width", "64", "--out", str(tmp_path / "out"), "--data", str(data)],
@@ -169,3 +232,24 @@ def test_bad_configuration_is_named(data):
         )
         assert done.returncode == 2
         assert "bad.conf:2" in done.stderr and "max_connections" in done.stderr
+
+
+def test_keys_that_do_not_go_together_are_refused(data):
+    conf = data / "bad.conf"
+    for text, named in (
+        ("[staging]\nextent_bytes = 65000\n", "staging.extent_bytes"),
+        ("[staging]\nextent_bytes = 2M\nbudget_bytes = 1M\n", "staging.budget_bytes"),
+        ("[api]\nlisten = 0.0.0.0:0\n", "api.allow_public_plaintext"),
+    ):
+        conf.write_text(text)
+        options = ["--config", str(conf), "--data", str(data / "d")]
+        for command, status in (([BIN / "cavage", "config", "check"], 1), ([BIN / "cavage", "up"], 2), ([BIN / "cavage-api"], 2)):
+            done = subprocess.run([*map(str, command), *options], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+            assert done.returncode == status and named in done.stderr
+
+
+def test_empty_config_variable_means_none(data):
+    done = subprocess.run(
+        [str(BIN / "cavage"), "config", "check", "--data", str(data)], env={**os.environ, "CAVAGE_CONFIG": ""}, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    assert done.returncode == 0, done.stderr

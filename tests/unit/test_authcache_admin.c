@@ -104,8 +104,8 @@ static json_int_t number_of(const struct fixture *f, const char *name)
     return json_integer_value(json_object_get(f->last, name));
 }
 
-/* What the API servers of this host answer to a key now. */
-static enum auth_result judge(struct fixture *f, const char *key)
+/* What the API servers of this host answer to a key at a time. */
+static enum auth_result judge_at(struct fixture *f, const char *key, int64_t wall_us)
 {
     struct auth_record record;
     struct authdb *db;
@@ -115,10 +115,15 @@ static enum auth_result judge(struct fixture *f, const char *key)
     snprintf(header, sizeof(header), "Bearer %s", key);
     cache_close(f->authority.cache);
     assert_int_equal(authdb_open_reader(f->cached, &db), 0);
-    enum auth_result result = auth_check(db, &f->authority.pepper, header, now_us, &record);
+    enum auth_result result = auth_check(db, &f->authority.pepper, header, wall_us, &record);
     authdb_close(db);
     assert_int_equal(cache_open(f->cached, MAP_BYTES, &rebuilt, &f->authority.cache), 0);
     return result;
+}
+
+static enum auth_result judge(struct fixture *f, const char *key)
+{
+    return judge_at(f, key, now_us);
 }
 
 static void test_a_key_lives_and_dies(void **state)
@@ -182,13 +187,14 @@ static void test_expiry_is_enforced(void **state)
     char key[KEY_TEXT_SIZE] = "";
 
     assert_int_equal(ask(f, "POST", "/v1/customers", "{\"id\":\"acme\"}"), 201);
-    assert_int_equal(ask(f, "POST", "/v1/customers/acme/keys", "{\"expires\":\"2027-01-15T08:00:00Z\"}"), 201);
-    memcpy(key, text_of(f, "key"), sizeof(key));
-    assert_int_equal(judge(f, key), AUTH_WRONG);
+    assert_int_equal(ask(f, "POST", "/v1/customers/acme/keys", "{\"expires\":\"2027-01-15T08:00:00Z\"}"), 400);
+    assert_non_null(strstr(text_of(f, "detail"), "in the future"));
     assert_int_equal(ask(f, "POST", "/v1/customers/acme/keys", "{\"expires\":\"2027-01-15T08:00:00.5Z\"}"), 201);
     assert_string_equal(text_of(f, "expires"), "2027-01-15T08:00:00.500Z");
     memcpy(key, text_of(f, "key"), sizeof(key));
     assert_int_equal(judge(f, key), AUTH_OK);
+    assert_int_equal(judge_at(f, key, now_us + 499999), AUTH_OK);
+    assert_int_equal(judge_at(f, key, now_us + 500000), AUTH_WRONG);
 }
 
 static void test_status_tells_both_stores(void **state)
@@ -303,6 +309,8 @@ static void test_bad_bodies_change_nothing(void **state)
         assert_string_equal(text_of(f, "type"), "/problems/bad_request");
         assert_true(strlen(text_of(f, "detail")) > 10);
     }
+    assert_int_equal(ask(f, "POST", "/v1/customers", "{\"id\":\"a\",\"id\":\"b\"}"), 400);
+    assert_non_null(strstr(text_of(f, "detail"), "A member is given twice"));
     assert_int_equal(ask(f, "POST", "/v1/customers", "{\"id\":\"a\"}"), 201);
     assert_int_equal(ask(f, "POST", "/v1/customers", "{\"id\":\"a\"}"), 409);
     assert_int_equal(ask(f, "PATCH", "/v1/customers/a", "{\"id\":\"b\"}"), 400);

@@ -115,6 +115,8 @@ static void test_short_data_dir_keeps_its_run_dir(void **state)
     snprintf(path, sizeof(path), "%s/run", root);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0700);
+    run_dir_remove(conf);
+    assert_int_equal(stat(path, &st), 0);
     conf_free(conf);
     remove_tree(root);
 }
@@ -139,7 +141,19 @@ static void test_long_data_dir_gets_a_private_run_dir(void **state)
     assert_string_equal(conf_str(other, CONF_COMMON_RUN_DIR), run);
     assert_int_equal(conf_path(other, CONF_AUTHCACHE_ADMIN_SOCKET, socket, sizeof(socket)), ERR_OK);
     assert_memory_equal(socket, run, strlen(run));
-    assert_int_equal(rmdir(run), 0);
+
+    char path[FS_PATH_SIZE];
+    assert_int_equal(fs_join(path, sizeof(path), run, "api.lock"), ERR_OK);
+    assert_int_equal(fs_write_atomic(path, "", 0, 0600), ERR_OK);
+    assert_int_equal(fs_join(path, sizeof(path), run, "other"), ERR_OK);
+    assert_int_equal(fs_write_atomic(path, "", 0, 0600), ERR_OK);
+    run_dir_remove(other);
+    assert_int_equal(access(path, F_OK), 0);
+    assert_int_equal(unlink(path), 0);
+    run_dir_remove(other);
+    assert_int_equal(access(run, F_OK), -1);
+    assert_int_equal(fs_join(path, sizeof(path), conf_str(conf, CONF_COMMON_DATA_DIR), "run.path"), ERR_OK);
+    assert_int_equal(access(path, F_OK), -1);
     conf_free(other);
     conf_free(conf);
     remove_tree(root);
@@ -192,6 +206,34 @@ static void test_run_files_are_read_with_care(void **state)
     remove_tree(root);
 }
 
+static void put_file(const char *root, const char *name)
+{
+    char path[FS_PATH_SIZE];
+    snprintf(path, sizeof(path), "%s/run/%s", root, name);
+    assert_int_equal(fs_write_atomic(path, "{}", 2, 0600), ERR_OK);
+}
+
+static void test_instances_are_listed_from_their_run_files(void **state)
+{
+    char root[] = "/tmp/cavage-test-XXXXXX", why[256] = "", long_name[128];
+    char names[4][RUN_FILE_NAME_SIZE];
+    struct conf *conf = make_conf(root, 0);
+    (void)state;
+    assert_int_equal(run_file_instances(conf, names, 4), 0);
+    assert_int_equal(run_dir_make(conf, why, sizeof(why)), ERR_OK);
+    memset(long_name, 'n', 64);
+    memcpy(long_name + 64, ".json", 6);
+    const char *const files[] = {"worker2.json", "api.json", "up.json", "api.lock", ".json", "jsonx", long_name};
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+        put_file(root, files[i]);
+    assert_int_equal(run_file_instances(conf, names, 4), 2);
+    assert_string_equal(names[0], "api");
+    assert_string_equal(names[1], "worker2");
+    assert_int_equal(run_file_instances(conf, names, 1), 1);
+    conf_free(conf);
+    remove_tree(root);
+}
+
 static void test_ids_cannot_leave_their_path(void **state)
 {
     char path[64];
@@ -215,6 +257,7 @@ int main(void)
         cmocka_unit_test(test_long_data_dir_gets_a_private_run_dir),
         cmocka_unit_test(test_long_run_dir_of_the_operator_is_refused),
         cmocka_unit_test(test_run_files_are_read_with_care),
+        cmocka_unit_test(test_instances_are_listed_from_their_run_files),
         cmocka_unit_test(test_ids_cannot_leave_their_path),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

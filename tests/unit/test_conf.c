@@ -110,7 +110,10 @@ struct refusal {
 };
 
 static const struct refusal refusals[] = {
-    {"[api]\nthread = 3\n", ERR_INVALID, "test.conf:2: api.thread: no such key"},
+    {"[queue]\nmax = 3\n", ERR_INVALID,
+     "test.conf:2: queue.max: no such key; [queue] has discipline, max_jobs, customer_max_jobs, retry_percent"},
+    {"[apis]\nthreads = 3\n", ERR_INVALID,
+     "test.conf:2: apis.threads: no such key; the sections are common, api, staging, queue, worker, "},
     {"threads = 3\n", ERR_INVALID, "test.conf:1: threads: a [section] has to come first"},
     {"[api]\n\nthreads = 65\n", ERR_RANGE, "test.conf:3: api.threads: '65' is out of range; allowed: 0 to 64"},
     {"[api]\nthreads = -1\n", ERR_INVALID, "test.conf:2: api.threads: '-1' is no number"},
@@ -127,6 +130,10 @@ static const struct refusal refusals[] = {
      "wanted; allowed: 1K to 1G"},
     {"[api]\nkeepalive_ms = 0us\n", ERR_RANGE,
      "test.conf:2: api.keepalive_ms: '0us' is out of range; allowed: 1ms to 1h"},
+    {"[api]\nkeepalive_ms = 500us\n", ERR_RANGE,
+     "test.conf:2: api.keepalive_ms: '500us' is out of range; allowed: 1ms to 1h"},
+    {"[api]\nkeepalive_ms = 3600000001us\n", ERR_RANGE,
+     "test.conf:2: api.keepalive_ms: '3600000001us' is out of range"},
     {"[api]\nallow_public_plaintext = true\n", ERR_INVALID,
      "test.conf:2: api.allow_public_plaintext: 'true' is not known; "
      "allowed: yes or no"},
@@ -135,7 +142,8 @@ static const struct refusal refusals[] = {
     {"[queue]\ndiscipline = drr|fifo\n", ERR_INVALID, "test.conf:2: queue.discipline: 'drr|fifo' is not known"},
     {"[queue]\ndiscipline = dr\n", ERR_INVALID, "test.conf:2: queue.discipline: 'dr' is not known"},
     {"[api]\nlisten = example.com:80\n", ERR_INVALID,
-     "test.conf:2: api.listen: 'example.com:80' is no listening address"},
+     "test.conf:2: api.listen: 'example.com:80' is no listening address; allowed: HOST:PORT with a numeric host or "
+     "localhost"},
     {"[api]\nworkers = tcp://10.0.0.1:9000\n", ERR_INVALID,
      "test.conf:2: api.workers: 'tcp://10.0.0.1:9000': tcp is not spoken yet"},
     {"[api]\nworkers = ipc://a /b\n", ERR_INVALID, "test.conf:2: api.workers: '/b' is no endpoint"},
@@ -169,14 +177,15 @@ static void test_durations_scale_and_round_up(void **state)
     const struct {
         const char *text;
         int64_t ms;
-    } cases[] = {{"250", 250}, {"1us", 1},   {"1000us", 1},  {"1001us", 2},
-                 {"7ms", 7},   {"3s", 3000}, {"2m", 120000}, {"1h", 3600000}};
+    } cases[] = {{"250", 250}, {"1000us", 1}, {"1001us", 2}, {"7ms", 7}, {"3s", 3000}, {"2m", 120000}, {"1h", 3600000}};
     struct conf *conf = fresh();
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         assert_int_equal(conf_set(conf, CONF_API_KEEPALIVE_MS, cases[i].text, "test", why, sizeof(why)), ERR_OK);
         assert_int_equal(conf_int(conf, CONF_API_KEEPALIVE_MS), cases[i].ms);
         assert_string_equal(conf_str(conf, CONF_API_KEEPALIVE_MS), cases[i].text);
     }
+    assert_int_equal(conf_set(conf, CONF_API_DRAIN_MS, "1us", "test", why, sizeof(why)), ERR_OK);
+    assert_int_equal(conf_int(conf, CONF_API_DRAIN_MS), 1);
     conf_free(conf);
 }
 
@@ -332,6 +341,44 @@ static void test_ipc_paths_stay_under_100_bytes(void **state)
     conf_free(conf);
 }
 
+static void test_keys_that_bound_each_other_are_checked(void **state)
+{
+    (void)state;
+    const struct refusal cases[] = {
+        {"", ERR_OK, ""},
+        {"[staging]\nextent_bytes = 1M\nbudget_bytes = 1M\n", ERR_OK, ""},
+        {"[staging]\nextent_bytes = 65000\n", ERR_RANGE,
+         "test.conf:2: staging.extent_bytes: '65000' is no power of two"},
+        {"[staging]\nextent_bytes = 2M\nbudget_bytes = 1M\n", ERR_RANGE,
+         "test.conf:2: staging.extent_bytes: '2M' is larger than staging.budget_bytes, which is '1M'"},
+        {"[api]\nlisten = localhost:80\n", ERR_OK, ""},
+        {"[api]\nlisten = 0.0.0.0:80\n", ERR_INVALID,
+         "test.conf:2: api.listen: '0.0.0.0:80' is not a loopback address"},
+        {"[api]\nlisten = [::]:80\nallow_public_plaintext = yes\n", ERR_OK, ""},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct conf *conf = fresh();
+        assert_int_equal(read_text(conf, cases[i].text), ERR_OK);
+        int err = conf_check(conf, why, sizeof(why));
+        if (err != cases[i].err || strncmp(why, cases[i].why, strlen(cases[i].why)) != 0)
+            fail_msg("%s: %d: %s", cases[i].text, err, why);
+        conf_free(conf);
+    }
+}
+
+static void test_body_limit_is_the_least_of_its_bounds(void **state)
+{
+    (void)state;
+    struct conf *conf = fresh();
+    assert_int_equal(conf_body_limit(conf), 32 << 20);
+    assert_int_equal(read_text(conf, "[staging]\nbudget_bytes = 10M\nextent_bytes = 1M\ncustomer_percent = 25\n"),
+                     ERR_OK);
+    assert_int_equal(conf_body_limit(conf), 2 << 20);
+    assert_int_equal(read_text(conf, "[staging]\ncustomer_percent = 1\n"), ERR_OK);
+    assert_int_equal(conf_body_limit(conf), 1 << 20);
+    conf_free(conf);
+}
+
 static void count_told(void *arg, const struct conf_key *key)
 {
     int *told = arg;
@@ -471,6 +518,8 @@ int main(void)
         cmocka_unit_test(test_environment_that_names_no_key_is_refused),
         cmocka_unit_test(test_paths_and_addresses_are_placed),
         cmocka_unit_test(test_ipc_paths_stay_under_100_bytes),
+        cmocka_unit_test(test_keys_that_bound_each_other_are_checked),
+        cmocka_unit_test(test_body_limit_is_the_least_of_its_bounds),
         cmocka_unit_test(test_reload_takes_only_reloadable_keys),
         cmocka_unit_test(test_files_are_bounded_and_text),
         cmocka_unit_test(test_sample_sets_every_key_to_its_default),

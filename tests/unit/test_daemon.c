@@ -4,6 +4,7 @@
 #include "cavage/err.h"
 #include "cavage/fs.h"
 #include "cavage/log.h"
+#include "cavage/net.h"
 #include "cavage/version.h"
 
 #include <errno.h>
@@ -295,15 +296,49 @@ static void test_hangup_reloads_what_may_change(void **state)
     write_config("[api]\nthreads = 2\n");
     struct child child = launch(ARGS("--config", path));
     await(&child, "\"event\":\"ready\"");
-    write_config("[api]\nthreads = 3\n[common]\nlog_level = debug\n");
+    /* The daemon under test is an API by its operations listener: what concerns the meter alone is none of its business. */
+    write_config(
+        "[api]\nthreads = 3\n[meter]\nledger_dir = x\n[queue]\nmax_jobs = 3\n[worker]\nconverters = 1\n[common]\n"
+        "log_level = debug\n");
     kill(child.pid, SIGHUP);
     assert_non_null(strstr(await(&child, "config_not_reloadable"), "\"key\":\"threads\""));
+    assert_non_null(strstr(await(&child, "\"event\":"), "\"key\":\"max_jobs\""));
+    assert_non_null(strstr(await(&child, "\"event\":"), "\"event\":\"reloaded\""));
     assert_non_null(strstr(await(&child, "\"event\":\"reload\""), "\"level\":\"debug\",\"threads\":\"2\""));
     write_config("[api]\nthreads = many\n");
     kill(child.pid, SIGHUP);
     assert_non_null(strstr(await(&child, "\"event\":\"reload_failed\""), "c.conf:2: api.threads: 'many'"));
     kill(child.pid, SIGTERM);
     assert_int_equal(finish(&child), 0);
+}
+
+/* A socket that listens on the default operations address, or -1 when another program does already: either way it is taken. */
+static int take_default_ops(void)
+{
+    int fd = -1;
+    char bound[64];
+    int err = net_listen(conf_key(CONF_API_OPS_LISTEN)->def, 1, &fd, bound, sizeof(bound));
+    assert_true(err == ERR_OK || err == ERR_EXISTS);
+    return fd;
+}
+
+static void test_taken_default_ops_port_gives_way_and_a_configured_one_does_not(void **state)
+{
+    (void)state;
+    int fd = take_default_ops();
+    unsetenv("CAVAGE_API_OPS_LISTEN");
+    struct child child = launch(ARGS(NULL));
+    assert_non_null(strstr(await(&child, "\"event\":\"ops_moved\""), conf_key(CONF_API_OPS_LISTEN)->def));
+    await(&child, "\"event\":\"ready\"");
+    kill(child.pid, SIGTERM);
+    assert_int_equal(finish(&child), 0);
+    setenv("CAVAGE_API_OPS_LISTEN", conf_key(CONF_API_OPS_LISTEN)->def, 1);
+    child = launch(ARGS(NULL));
+    assert_non_null(strstr(await(&child, "\"event\":\"ops_failed\""), "is taken"));
+    assert_int_equal(finish(&child), 1);
+    setenv("CAVAGE_API_OPS_LISTEN", "127.0.0.1:0", 1);
+    if (fd >= 0)
+        close(fd);
 }
 
 static void test_options_beat_the_environment_and_that_the_file(void **state)
@@ -334,6 +369,12 @@ static void test_invalid_configuration_exits_2(void **state)
     struct child child = launch(ARGS("--config", "/nowhere/c.conf"));
     assert_non_null(strstr(await(&child, "\"event\":\"config_invalid\""), "/nowhere/c.conf: not found"));
     assert_int_equal(finish(&child), 2);
+    setenv("CAVAGE_STAGING_EXTENT_BYTES", "5000", 1);
+    child = launch(ARGS(NULL));
+    assert_non_null(strstr(await(&child, "\"event\":\"config_invalid\""),
+                           "environment: staging.extent_bytes: '5000' is no power of two"));
+    assert_int_equal(finish(&child), 2);
+    unsetenv("CAVAGE_STAGING_EXTENT_BYTES");
 }
 
 static void test_help_and_version_exit_0_and_usage_errors_2(void **state)
@@ -370,6 +411,7 @@ int main(void)
         cmocka_unit_test(test_killed_one_leaves_no_lock),
         cmocka_unit_test(test_open_run_folder_is_refused),
         cmocka_unit_test(test_hangup_reloads_what_may_change),
+        cmocka_unit_test(test_taken_default_ops_port_gives_way_and_a_configured_one_does_not),
         cmocka_unit_test(test_options_beat_the_environment_and_that_the_file),
         cmocka_unit_test(test_invalid_configuration_exits_2),
         cmocka_unit_test(test_help_and_version_exit_0_and_usage_errors_2),

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/* Judges keys that bound each other, once all sources are read. */
+#include "cavage/err.h"
+#include "cavage/net.h"
+#include "conf_parts.h"
+
+/* "FILE:LINE: section.name: " of the key that is to be changed. */
+static void name_key(const struct conf *conf, enum conf_id id, char *out, size_t size)
+{
+    const struct conf_key *key = conf_key(id);
+    snprintf(out, size, "%s: %s.%s", conf_origin(conf, id), key->section, key->name);
+}
+
+static int check_extents(const struct conf *conf, char *why, size_t size)
+{
+    char name[384];
+    int64_t extent = conf_int(conf, CONF_STAGING_EXTENT_BYTES), budget = conf_int(conf, CONF_STAGING_BUDGET_BYTES);
+    name_key(conf, CONF_STAGING_EXTENT_BYTES, name, sizeof(name));
+    if ((extent & (extent - 1)) != 0)
+        return conf_fail(ERR_RANGE, why, size, "%s: '%.40s' is no power of two", name,
+                         conf_str(conf, CONF_STAGING_EXTENT_BYTES));
+    if (extent > budget)
+        return conf_fail(ERR_RANGE, why, size, "%s: '%.40s' is larger than staging.budget_bytes, which is '%.40s'",
+                         name, conf_str(conf, CONF_STAGING_EXTENT_BYTES), conf_str(conf, CONF_STAGING_BUDGET_BYTES));
+    return ERR_OK;
+}
+
+static int check_listen(const struct conf *conf, char *why, size_t size)
+{
+    char name[384];
+    const char *address = conf_str(conf, CONF_API_LISTEN);
+    if (net_is_loopback(address) || conf_int(conf, CONF_API_ALLOW_PUBLIC_PLAINTEXT))
+        return ERR_OK;
+    name_key(conf, CONF_API_LISTEN, name, sizeof(name));
+    return conf_fail(ERR_INVALID, why, size,
+                     "%s: '%.60s' is not a loopback address: keys would cross the network unencrypted. Set "
+                     "api.allow_public_plaintext = yes if a proxy before it speaks TLS",
+                     name, address);
+}
+
+int conf_check(const struct conf *conf, char *why, size_t size)
+{
+    int err = check_extents(conf, why, size);
+    return err == ERR_OK ? check_listen(conf, why, size) : err;
+}
+
+int64_t conf_body_limit(const struct conf *conf)
+{
+    int64_t extent = conf_int(conf, CONF_STAGING_EXTENT_BYTES);
+    int64_t extents = conf_int(conf, CONF_STAGING_BUDGET_BYTES) / extent;
+    int64_t share = extents * conf_int(conf, CONF_STAGING_CUSTOMER_PERCENT) / 100;
+    int64_t bytes = (share > 0 ? share : 1) * extent;
+    int64_t longest = conf_int(conf, CONF_API_MAX_BODY_BYTES);
+    return bytes < longest ? bytes : longest;
+}
