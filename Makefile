@@ -6,6 +6,7 @@
 #   api/ worker/ authcache/ ...    $(B)/bin/cavage-api, ...; main.c holds main(), the rest can be tested
 #   tests/unit/test_NAME.c         $(B)/tests/test_NAME, a cmocka program; test_FOLDER_NAME.c is linked with that program's folder too
 #   tests/fuzz/fuzz_NAME.c         $(B)/fuzz/fuzz_NAME (libFuzzer) and $(B)/replay/fuzz_NAME; fuzz_FOLDER_NAME.c likewise
+#   tests/fuzz/make_images.c       $(B)/fuzz/seeds/fuzz_worker_convert: images of every format to begin with
 #   bench/NAME.c                   $(B)/bench/NAME
 #   docs/man/NAME.1                $(B)/man/NAME.1; cavage.conf.5 is printed by the program
 #
@@ -174,7 +175,16 @@ $(B)/bench/%: $(B)/obj/bench/%.o $(LIB) | $(B)/lib/cavage
 	$(call say,LINK,$@)
 	$(LINK_TEST) $(VIPS_LINK) $(LIBS) -o $@
 
-$(B)/obj/bench/%.o $(B)/lint/bench/%.tidy: INCLUDE += $(VIPS_CFLAGS)
+# Images of every format and variant, written by the libvips that is linked: the fuzzer's first inputs.
+$(B)/fuzz/make_images: $(B)/obj/tests/fuzz/make_images.o | $(B)/lib/cavage
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D) && $(LINK) $^ $(VIPS_LINK) $(LIBS) -o $@
+
+$(B)/fuzz/seeds/fuzz_worker_convert: $(B)/fuzz/make_images
+	$(call say,MAKE,$@)
+	$(Q)rm -rf $@ && mkdir -p $@ && $(SAN_ENV) $< $@
+
+$(B)/obj/bench/%.o $(B)/lint/bench/%.tidy $(B)/obj/tests/fuzz/make_images.o $(B)/lint/tests/fuzz/make_images.tidy: INCLUDE += $(VIPS_CFLAGS)
 # libFuzzer declares nothing: a target's one function has no prototype to match.
 $(B)/obj/tests/fuzz/%.o: WARN += -Wno-missing-prototypes
 
@@ -214,7 +224,7 @@ fuzz: ## build the fuzz targets with libFuzzer and run each for SECONDS
 	@$(MAKE) B=$(B)/fuzzing CC=clang SAN=fuzz fuzz-build
 	@$(SAN_ENV) scripts/fuzz $(B)/fuzzing/fuzz $(SECONDS) $(FUZZ)
 
-fuzz-build: $(FUZZ:%=$(B)/fuzz/%)
+fuzz-build: $(FUZZ:%=$(B)/fuzz/%) $(B)/fuzz/seeds/fuzz_worker_convert
 
 bench: all $(BENCH) ## measure: cost of a resize, latency added, memory
 	@bench/run $(B)/bin $(B)/bench

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/* Fuzz: sniffing, header limits and conversion keep their promises on any image. The last byte chooses the request, so that mutations reach every
+ * output. Input that starts with "hex:" is read as hex digits, blanks between them passed over, so that the corpus is text. */
+#include "convert.h"
+
+#include "cavage/err.h"
+#include "cavage/image_header.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_PIXELS = 1 << 18, OUT_BYTES = 1 << 20 };
+
+/* Every output format, fit and turn of the pipeline, small enough for thousands of images a second. */
+static const char *const requests[] = {
+    "w=16&h=12",
+    "w=24&h=24&fit=cover&format=jpeg",
+    "w=20&h=30&fit=contain&format=png&background=80ff0080",
+    "w=33&h=7&fit=fill&format=webp",
+    "w=9&fit=outside&format=gif",
+    "format=tiff",
+    "w=8&h=8&format=avif",
+    "h=40&enlarge=1&format=png",
+    "w=300&h=2&fit=contain&background=fff&format=jpeg&quality=1",
+    "w=1&h=1&format=webp&quality=100",
+};
+enum { REQUESTS = sizeof(requests) / sizeof(requests[0]) };
+
+static uint8_t out[OUT_BYTES];
+
+static void require(int held)
+{
+    if (!held)
+        abort();
+}
+
+/* What the supervisor demands of any answer. */
+static void check_answer(const struct convert_answer *a)
+{
+    require(a->outcome == OUTCOME_OK || (a->outcome >= OUTCOME_NOT_AN_IMAGE && a->outcome <= OUTCOME_BAD_REQUEST));
+    require((unsigned)a->detail < DETAIL_COUNT && a->len <= sizeof(out));
+    require(a->outcome == OUTCOME_OK || a->len == 0);
+    require(a->info.space < SPACE_COUNT && a->info.orientation <= 8);
+}
+
+/* A result is a picture of the format asked for, and no larger than allowed. */
+static void check_result(const struct convert_answer *a, const struct params *params, enum image_format input)
+{
+    struct image_header made;
+    check_answer(a);
+    if (a->outcome != OUTCOME_OK)
+        return;
+    require(image_header_read(out, a->len, &made) == 0);
+    require(made.format == (params->format != IMAGE_UNKNOWN ? params->format : input));
+    require(image_header_pixels(&made) <= MAX_PIXELS);
+    if (params->fit == FIT_COVER || params->fit == FIT_CONTAIN || params->fit == FIT_FILL)
+        require(made.width <= params->width && made.height <= params->height);
+}
+
+static void check(const uint8_t *data, size_t size)
+{
+    static const struct convert_limits limits = {.max_pixels = MAX_PIXELS};
+    struct convert_answer a;
+    struct image_header header;
+    struct params params;
+    struct params_problem problem;
+    const char *request = requests[size > 0 ? data[size - 1] % REQUESTS : 0];
+    /* A converter sees only what the supervisor let through by its own reading of the header. */
+    int err = image_header_read(data, size, &header);
+    if (err || image_header_pixels(&header) > MAX_PIXELS)
+        return;
+    convert_info(data, size, &limits, &a);
+    check_answer(&a);
+    require(params_parse(request, strlen(request), &params, &problem) == 0);
+    convert_resize(&params, data, size, &limits, out, sizeof(out), &a);
+    check_result(&a, &params, header.format);
+}
+
+static void check_hex(const uint8_t *text, size_t len)
+{
+    static const char digits[] = "0123456789abcdef";
+    size_t nibbles = 0;
+    uint8_t *bytes = calloc(1, len / 2 + 1);
+    for (size_t i = 0; bytes && i < len; i++) {
+        const char *digit = text[i] ? strchr(digits, text[i]) : NULL;
+        if (!digit)
+            continue;
+        bytes[nibbles / 2] = (uint8_t)(bytes[nibbles / 2] << 4 | (digit - digits));
+        nibbles++;
+    }
+    /* Of exactly its size, so that a sanitizer sees a read past its end. */
+    uint8_t *exact = bytes ? realloc(bytes, nibbles / 2 > 0 ? nibbles / 2 : 1) : NULL;
+    if (exact)
+        check(exact, nibbles / 2);
+    free(exact ? exact : bytes);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static int opened;
+    if (!opened)
+        require(convert_open() == 0);
+    opened = 1;
+    if (size >= 4 && memcmp(data, "hex:", 4) == 0)
+        check_hex(data + 4, size - 4);
+    else
+        check(data, size);
+    return 0;
+}
