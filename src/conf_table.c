@@ -91,6 +91,10 @@ static const struct conf_key table[CONF_COUNT] = {
         "Longest result of a conversion."),
     [CONF_WORKER_RECYCLE_JOBS] = INT("worker", "recycle_jobs", 1, 1000000000, "10000", false,
         "Images after which a converter is replaced by a fresh one."),
+    [CONF_WORKER_RECYCLE_MS] = DURATION("worker", "recycle_ms", 1, 24 * HOUR, "1h", false,
+        "Age at which a converter is replaced, after the image that it holds."),
+    [CONF_WORKER_RECYCLE_BYTES] = SIZE("worker", "recycle_bytes", 1 * MIB, 1024 * GIB, "256M", false,
+        "Private memory above which a converter is replaced, after the image that it holds."),
     [CONF_WORKER_DRAIN_MS] = DURATION("worker", "drain_ms", 0, HOUR, "30s", false,
         "How long a stopping worker waits for the jobs it holds."),
 

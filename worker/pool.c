@@ -124,6 +124,7 @@ static int slot_deliver(struct pool *p, struct slot *s, pid_t pid, int pidfd)
 {
     s->pid = pid;
     s->pidfd = pidfd;
+    s->born_us = clock_monotonic_us();
     int err = loop_watch(p->config.loop, pidfd, EPOLLIN, pool_slot_ended, s, &s->pid_watch);
     if (!err)
         err = loop_watch(p->config.loop, s->channel, EPOLLIN, pool_slot_answered, s, &s->channel_watch);

@@ -46,7 +46,10 @@ struct pool_config {
     size_t output_bytes;
     uint64_t max_pixels;
     int64_t deadline_us; /* for one conversion */
+    /* A converter that has reached any of these is replaced after its job. */
     unsigned recycle_jobs;
+    int64_t recycle_us;
+    uint64_t recycle_bytes; /* of private memory */
     bool test_mode;
     /* The job is done. NULL result: it was never begun, its converter had ended; give it to another. */
     void (*finished)(void *arg, const struct pool_job *job, const struct pool_result *result);

@@ -142,7 +142,14 @@ static int result_of(struct slot *s, const struct control_answer *a, struct pool
     return 0;
 }
 
-/* A converter that has had its share of images ends when its channel closes. */
+/* Codecs leak and heaps fragment: nobody converts for ever. */
+static bool is_due(const struct pool *p, const struct slot *s)
+{
+    return s->jobs >= p->config.recycle_jobs || clock_monotonic_us() - s->born_us >= p->config.recycle_us ||
+           slot_private_bytes(s) > p->config.recycle_bytes;
+}
+
+/* A converter that has had its share ends when its channel closes. */
 static void retire(struct pool *p, struct slot *s)
 {
     pool_count(p, METRIC_CONVERTERS_RECYCLED);
@@ -185,7 +192,8 @@ void pool_slot_answered(void *arg, int fd, uint32_t events)
     r.cpu_us = slot_cpu_us(s) - s->cpu_started_us;
     slot_wipe(s);
     s->state = SLOT_IDLE;
-    if (++s->jobs >= p->config.recycle_jobs)
+    s->jobs++;
+    if (is_due(p, s))
         retire(p, s);
     finish_job(p, s, &r);
     pool_changed(p);

@@ -3,10 +3,12 @@
 #include "slot.h"
 
 #include "cavage/err.h"
+#include "cavage/fs.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
@@ -123,6 +125,19 @@ int64_t slot_cpu_us(const struct slot *s)
     if (clock_getcpuclockid(s->pid, &clock) || clock_gettime(clock, &t))
         return 0;
     return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+uint64_t slot_private_bytes(const struct slot *s)
+{
+    char path[32];
+    char text[128];
+    size_t len;
+    unsigned long long resident, shared;
+    snprintf(path, sizeof(path), "/proc/%d/statm", (int)s->pid);
+    if (fs_read(path, text, sizeof(text), &len) || sscanf(text, "%*u %llu %llu", &resident, &shared) != 2 ||
+        shared > resident)
+        return 0;
+    return (resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 static int64_t us_of(struct timeval t)

@@ -33,6 +33,7 @@ struct slot {
     size_t input_bytes, output_bytes;
     size_t input_used, output_used; /* to be wiped */
     unsigned jobs;
+    int64_t born_us;
     unsigned reap_tries;
     enum slot_kill kill;
     const void *job; /* the pool_job of a busy converter; kept while it is being killed */
@@ -48,6 +49,8 @@ void slot_wipe(struct slot *s);
 
 /* CPU time of the process so far; 0 when it cannot be told. */
 int64_t slot_cpu_us(const struct slot *s);
+/* Private memory of the process, as the kernel counts it; 0 when it cannot be told. */
+uint64_t slot_private_bytes(const struct slot *s);
 /* Reap the process. ERR_AGAIN: it lives; ERR_NOTFOUND: it is not this process's child, or not yet. *cpu_us gets its whole CPU time. */
 int slot_reap(struct slot *s, int *status, int64_t *cpu_us);
 void slot_kill(const struct slot *s);

@@ -320,6 +320,8 @@ static int open_pool(struct supervisor *s)
         .max_pixels = (uint64_t)conf_int(conf, CONF_WORKER_MAX_PIXELS),
         .deadline_us = conf_int(conf, CONF_WORKER_CONVERT_DEADLINE_MS) * 1000,
         .recycle_jobs = (unsigned)conf_int(conf, CONF_WORKER_RECYCLE_JOBS),
+        .recycle_us = conf_int(conf, CONF_WORKER_RECYCLE_MS) * 1000,
+        .recycle_bytes = (uint64_t)conf_int(conf, CONF_WORKER_RECYCLE_BYTES),
         .test_mode = s->daemon->test_mode,
         .finished = on_pool_finished,
         .changed = on_pool_changed,

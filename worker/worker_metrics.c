@@ -39,8 +39,8 @@ const struct metric_def worker_metrics[WORKER_METRIC_COUNT] = {
     [METRIC_CONVERTERS_BUSY] = GAUGE("cavage_converters_busy", "Converters at work."),
     [METRIC_CONVERTERS_IDLE] = GAUGE("cavage_converters_idle", "Converters that wait for work."),
     [METRIC_CONVERTERS_STARTED] = COUNTER("cavage_converters_started_total", "Converters forked from the zygote."),
-    [METRIC_CONVERTERS_RECYCLED] =
-        COUNTER("cavage_converters_recycled_total", "Converters replaced after worker.recycle_jobs images."),
+    [METRIC_CONVERTERS_RECYCLED] = COUNTER("cavage_converters_recycled_total",
+                                           "Converters replaced for their images, age or memory: worker.recycle_*."),
     [METRIC_CONVERTERS_LOST] =
         COUNTER("cavage_converters_lost_total", "Converters that ended unplanned, for whatever reason."),
     [METRIC_CONVERTERS_KILLED] = COUNTER("cavage_converters_killed_total",

@@ -238,10 +238,13 @@ def test_image_that_ends_converters_is_given_up_after_two(make_system, act, stat
     wait_usage(running, 2)
 
 
-def test_converter_is_recycled_without_an_error(make_system):
-    running = make_system(env={"CAVAGE_WORKER_RECYCLE_JOBS": "5"})
+@pytest.mark.parametrize(("key", "value"), [("JOBS", "5"), ("MS", "20ms"), ("BYTES", "1M")])
+def test_converter_is_recycled_without_an_error(make_system, key, value):
+    running = make_system(env={f"CAVAGE_WORKER_RECYCLE_{key}": value})
     load = run_load(running)
     unharmed(load)
+    assert running.worker.metric("cavage_converters_recycled_total") > 10
+    assert running.worker.metric("cavage_converters_lost_total") == 0
 
 
 def test_nothing_survives_a_killed_worker(make_system):
