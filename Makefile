@@ -11,13 +11,14 @@
 #   docs/man/NAME.1                $(B)/man/NAME.1; cavage.conf.5 is printed by the program
 #
 # Variables: B=build folder  CC=compiler  SAN=address|thread  VIPS=auto|system  WERROR=1  V=1 (show commands)
-#            PREFIX= DESTDIR= (install)  PHOTO= (run)  SECONDS= (fuzz)  ARGS= MARK= (e2e: for pytest)
+#            PREFIX= DESTDIR= (install)  PHOTO= (run)  SECONDS= (fuzz)  COUNT= (soak)  ARGS= MARK= (e2e: for pytest)
 
 PREFIX  ?= /usr/local
 PYTHON  ?= /usr/bin/python3# Debian's, which has Debian's pytest; another python3 may stand first in PATH.
 PHOTO   ?= /usr/share/matplotlib/mpl-data/sample_data/grace_hopper.jpg
 VIPS    ?= auto
 SECONDS ?= 30
+COUNT   ?= 100000
 
 # ---- Where things go ----
 # The prebuilt libvips is fetched once, into build/vips, for every B.
@@ -229,6 +230,9 @@ fuzz-build: $(FUZZ:%=$(B)/fuzz/%) $(B)/fuzz/seeds/fuzz_worker_convert
 bench: all $(BENCH) ## measure: cost of a resize, latency added, memory
 	@bench/run $(B)/bin $(B)/bench
 
+soak: all ## send COUNT images of each kind through one converter, whose memory must stay flat
+	@$(PYTHON) bench/soak $(B)/bin --count $(COUNT) $(ARGS)
+
 # ---- Lint ----
 
 C_DIRS  := include/cavage src api worker authcache meter cli tests/unit tests/fuzz bench
@@ -309,7 +313,7 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
 	@sed -n 's/^# \(Variables: .*\)/\n\1/p; s/^#\( \{12\}.*\)/\1/p' Makefile
 
-.PHONY: FORCE all programs run test suite check unit unit-build replay replay-build e2e fuzz fuzz-build bench lint lint-format lint-tidy \
+.PHONY: FORCE all programs run test suite check unit unit-build replay replay-build e2e fuzz fuzz-build bench soak lint lint-format lint-tidy \
         lint-cppcheck lint-scripts sizes format sample man install setup clean help
 
 -include $(OBJ:.o=.d)
