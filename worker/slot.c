@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
@@ -132,12 +133,15 @@ uint64_t slot_private_bytes(const struct slot *s)
     char path[32];
     char text[128];
     size_t len;
-    unsigned long long resident, shared;
     snprintf(path, sizeof(path), "/proc/%d/statm", (int)s->pid);
-    if (fs_read(path, text, sizeof(text), &len) || sscanf(text, "%*u %llu %llu", &resident, &shared) != 2 ||
-        shared > resident)
+    if (fs_read(path, text, sizeof(text), &len))
         return 0;
-    return (resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
+    /* Pages: all that is mapped, of it in memory, of that shared. */
+    char *at = text;
+    uint64_t pages[3];
+    for (size_t i = 0; i < 3; i++)
+        pages[i] = strtoull(at, &at, 10);
+    return pages[1] > pages[2] ? (pages[1] - pages[2]) * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
 static int64_t us_of(struct timeval t)
