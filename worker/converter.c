@@ -17,7 +17,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { FILES_MAX = 16, GRACE_MS = 1000 };
+/* Every so many images the heap's free pages go back to the kernel. In between they are kept, since faulting them in costs more than the image's
+ * own work; never giving them back would let a fragmented heap creep up for ever. */
+enum { FILES_MAX = 16, GRACE_MS = 1000, TRIM_JOBS = 256 };
 
 /* Pages of memory a converter may have been given since it last gave all back that is free: 48 MB. Photos never come to that, so they find their memory as
  * they left it. */
@@ -210,7 +212,8 @@ int converter_main(const struct control_spawn *spawn, int channel, int input_fd,
     if (map_buffers(&c, fds[1], fds[2]))
         return 1;
     harden(spawn->memory_bytes);
-    while (serve(&c))
-        ;
+    for (unsigned jobs = 1; serve(&c); jobs++)
+        if (jobs % TRIM_JOBS == 0)
+            malloc_trim(0);
     return 0;
 }
