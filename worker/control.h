@@ -21,8 +21,7 @@ struct control_spawn {
     uint64_t generation;
     uint64_t input_bytes;
     uint64_t output_bytes;
-    uint64_t memory_bytes; /* bound of its private memory; 0: none */
-    pid_t supervisor;
+    uint64_t memory_bytes; /* bound of its private address space; 0: none */
 };
 
 /* The answer. With it goes the converter's pidfd, unless pid is 0: it could not be forked. */
@@ -30,17 +29,17 @@ struct control_spawned {
     uint32_t slot;
     pid_t pid;
     uint64_t generation;
+    uint32_t missing; /* parts of the sandbox; struct sandbox */
 };
-
-/* What a converter acts out instead of converting, in --test mode only. */
-enum control_act { ACT_CONVERT, ACT_SLEEP, ACT_CRASH, ACT_HANG, ACT_EXIT, ACT_BABBLE };
 
 /* Supervisor to converter: the image is in the input. */
 struct control_job {
     uint32_t operation; /* enum operation */
-    uint32_t act;       /* enum control_act */
+    uint32_t act;       /* enum act */
     uint32_t sleep_ms;
+    uint32_t adopted;     /* 1: the supervisor is the parent by now, not the process in between */
     uint32_t deadline_ms; /* after which the converter ends itself, should the supervisor be gone */
+    uint64_t nonce;       /* of this job; its answer repeats it, so that none can be made beforehand */
     uint64_t len;
     uint64_t max_pixels;
     char request[WIRE_REQUEST_SIZE];
@@ -50,6 +49,7 @@ struct control_job {
 struct control_answer {
     uint32_t outcome; /* enum outcome */
     uint32_t detail;  /* enum convert_detail */
+    uint64_t nonce;
     uint64_t len;
     uint64_t limit_value, actual_value;
     struct convert_info info;

@@ -7,6 +7,7 @@
 #include "geometry.h"
 
 #include <string.h>
+#include <time.h>
 #include <vips/vips.h>
 
 /* The one loader of each format: its class, to be let through the block of all, and its name as an operation. */
@@ -67,6 +68,21 @@ static void warm(const char *operation)
         g_type_class_ref(type);
 }
 
+/* Libraries open files and map code the first time they are used for some things. That time is now: converters can do neither. Building an
+ * operation compiles its loops where libvips does so, and computes nothing. */
+static int warm_libraries(void)
+{
+    VipsImage *image = NULL;
+    VipsImage *small = NULL;
+    tzset();
+    int failed = vips_black(&image, 64, 64, "bands", 3, NULL) || vips_resize(image, &small, 0.3, NULL);
+    if (small)
+        g_object_unref(small);
+    if (image)
+        g_object_unref(image);
+    return failed ? ERR_INTERNAL : 0;
+}
+
 int convert_open(void)
 {
     g_log_set_default_handler(ignore_log, NULL);
@@ -81,7 +97,7 @@ int convert_open(void)
     }
     for (size_t i = 0; i < sizeof(warm_operations) / sizeof(warm_operations[0]); i++)
         warm(warm_operations[i]);
-    return 0;
+    return warm_libraries();
 }
 
 /* An image on its way. `at` is the last step; all steps are kept until the end, since libvips works them off lazily. */

@@ -154,21 +154,10 @@ static void job_refuse(struct jobs *jobs, struct job *j, enum outcome outcome, e
 }
 
 /* What a test's image asks to be acted out. */
-static enum control_act act_of(const struct jobs *jobs, const uint8_t *data, size_t len)
+static enum act act_of(const struct jobs *jobs, const uint8_t *data, size_t len)
 {
-    static const struct {
-        const char *mark;
-        enum control_act act;
-    } acts[] = {{"CVGTEST crash", ACT_CRASH},
-                {"CVGTEST hang", ACT_HANG},
-                {"CVGTEST exit", ACT_EXIT},
-                {"CVGTEST babble", ACT_BABBLE}};
-    for (size_t i = 0; jobs->config.test_mode && i < sizeof(acts) / sizeof(acts[0]); i++) {
-        size_t n = strlen(acts[i].mark);
-        if (len >= n && (memcmp(data, acts[i].mark, n) == 0 || memcmp(data + len - n, acts[i].mark, n) == 0))
-            return acts[i].act;
-    }
-    return jobs->config.sleep_ms > 0 ? ACT_SLEEP : ACT_CONVERT;
+    enum act act = jobs->config.test_mode ? act_find(data, len) : ACT_CONVERT;
+    return act == ACT_CONVERT && jobs->config.sleep_ms > 0 ? ACT_SLEEP : act;
 }
 
 /* Judge the image by our own reading of its header. False when the job ended by that. */
@@ -271,6 +260,14 @@ void jobs_forget_api(struct jobs *jobs, size_t api)
     }
 }
 
+/* The job goes back to where it was: at the head. */
+static void job_put_back(struct jobs *jobs, struct job *j)
+{
+    j->begun_us = 0;
+    list_prepend(&jobs->waiting, j);
+    metrics_add(jobs->config.metrics, METRIC_JOBS_WAITING, 1);
+}
+
 void jobs_begin(struct jobs *jobs, int64_t now_us)
 {
     struct job *j;
@@ -281,7 +278,12 @@ void jobs_begin(struct jobs *jobs, int64_t now_us)
             continue;
         }
         j->begun_us = now_us;
-        if (pool_start(jobs->pool, &j->pool)) {
+        int err = pool_start(jobs->pool, &j->pool);
+        if (err == ERR_AGAIN) {
+            job_put_back(jobs, j);
+            return;
+        }
+        if (err) {
             job_refuse(jobs, j, OUTCOME_INTERNAL, DETAIL_NONE);
             continue;
         }
@@ -292,17 +294,9 @@ void jobs_begin(struct jobs *jobs, int64_t now_us)
 
 static void finish_resize(struct jobs *jobs, struct job *j, const struct pool_result *result, struct wire_result *r)
 {
-    struct image_header made;
-    /* Output is billed by what it is, not by what its maker says of it. */
-    if (image_header_read(result->output, result->output_len, &made)) {
-        r->outcome = OUTCOME_INTERNAL;
-        snprintf(r->detail, sizeof(r->detail), "%s", answer_text(OUTCOME_INTERNAL, DETAIL_NONE));
-        job_end(jobs, j, r, NULL, 0);
-        return;
-    }
-    r->output_format = made.format;
-    r->output_width = made.width;
-    r->output_height = made.height;
+    r->output_format = result->made.format;
+    r->output_width = result->made.width;
+    r->output_height = result->made.height;
     job_end(jobs, j, r, result->output, result->output_len);
 }
 
@@ -311,14 +305,6 @@ static void finish_info(struct jobs *jobs, struct job *j, const struct pool_resu
     char json[ANSWER_INFO_SIZE];
     size_t len = answer_info(&j->header, &result->info, json);
     job_end(jobs, j, r, (const uint8_t *)json, len);
-}
-
-/* The job goes back to where it was: at the head. */
-static void job_put_back(struct jobs *jobs, struct job *j)
-{
-    j->begun_us = 0;
-    list_prepend(&jobs->waiting, j);
-    metrics_add(jobs->config.metrics, METRIC_JOBS_WAITING, 1);
 }
 
 static void job_finish(struct jobs *jobs, struct job *j, const struct pool_result *result)

@@ -5,6 +5,7 @@
 #include "cavage/clock.h"
 #include "cavage/err.h"
 #include "cavage/log.h"
+#include "sandbox.h"
 #include "sanitizer.h"
 #include "zygote.h"
 
@@ -26,8 +27,8 @@ enum {
     START_US = (UNDER_SANITIZER ? 60 : 5) * 1000 * 1000
 };
 
-/* A converter's private memory: a decoded image at eight bytes a pixel, and room for the codec. */
-enum { MEMORY_PER_PIXEL = 8, MEMORY_BASE = 1024 * 1024 * 1024 };
+/* Address space beyond the memory that may be used: stacks of threads, what is reserved and not touched. */
+enum { ADDRESS_ROOM = 1024 * 1024 * 1024 };
 
 static unsigned count_state(const struct pool *p, enum slot_state state)
 {
@@ -134,11 +135,27 @@ static int slot_deliver(struct pool *p, struct slot *s, pid_t pid, int pidfd)
         return err;
     }
     loop_timer_cancel(s->timer);
+    s->cpu_started_us = slot_cpu_us(s);
     s->state = SLOT_IDLE;
     p->zygote_proven = true;
     p->backoff_us = BACKOFF_MIN_US;
     pool_count(p, METRIC_CONVERTERS_STARTED);
     return 0;
+}
+
+/* Once: what is missing is missing for all of them. */
+static void tell_sandbox(struct pool *p, uint32_t missing)
+{
+    char text[SANDBOX_MISSING_SIZE];
+    if (p->sandbox_told)
+        return;
+    p->sandbox_told = true;
+    metrics_set(p->config.metrics, METRIC_SANDBOX_MISSING, __builtin_popcount(missing));
+    if (missing)
+        log_warn("sandbox_incomplete", "converters run with less than the whole sandbox",
+                 LOG_S("missing", sandbox_missing(missing, text)));
+    else
+        log_info("sandbox_complete", "converters run in the whole sandbox");
 }
 
 static void on_spawned(void *arg, int fd, uint32_t events)
@@ -149,6 +166,7 @@ static void on_spawned(void *arg, int fd, uint32_t events)
     size_t fds = 0;
     (void)events;
     while (control_recv(fd, &m, sizeof(m), MSG_DONTWAIT, &pidfd, 1, &fds) == 0) {
+        tell_sandbox(p, m.missing);
         struct slot *s = m.slot < p->count ? &p->slots[m.slot] : NULL;
         if (!s || s->state != SLOT_STARTING || s->generation != m.generation) {
             if (fds > 0)
@@ -202,8 +220,7 @@ static int slot_request(struct pool *p, struct slot *s)
     m.test = p->config.test_mode;
     m.input_bytes = p->config.input_bytes;
     m.output_bytes = p->config.output_bytes;
-    m.memory_bytes = MEMORY_BASE + p->config.max_pixels * MEMORY_PER_PIXEL;
-    m.supervisor = getpid();
+    m.memory_bytes = p->config.memory_bytes + ADDRESS_ROOM;
     err = control_send(p->control, &m, sizeof(m), fds, CONTROL_FDS_MAX);
     for (size_t i = 0; i < CONTROL_FDS_MAX; i++)
         close(fds[i]);
@@ -251,6 +268,8 @@ int pool_open(const struct pool_config *config, struct pool **out)
     int err = prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) ? ERR_IO : 0;
     if (!err)
         err = loop_timer_new(config->loop, on_backoff, p, &p->backoff);
+    if (!err)
+        err = loop_timer_new(config->loop, pool_watch, p, &p->watch);
     for (unsigned i = 0; i < p->count; i++) {
         struct slot *s = &p->slots[i];
         s->owner = p;
@@ -266,6 +285,7 @@ int pool_open(const struct pool_config *config, struct pool **out)
         return err;
     }
     pool_fill(p);
+    pool_watch(p);
     *out = p;
     return 0;
 }
@@ -289,5 +309,7 @@ void pool_close(struct pool *pool)
     zygote_down(pool);
     if (pool->backoff)
         loop_timer_free(pool->backoff);
+    if (pool->watch)
+        loop_timer_free(pool->watch);
     free(pool);
 }

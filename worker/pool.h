@@ -3,8 +3,10 @@
 #ifndef CAVAGE_WORKER_POOL_H
 #define CAVAGE_WORKER_POOL_H
 
+#include "act.h"
 #include "control.h"
 
+#include "cavage/image_header.h"
 #include "cavage/loop.h"
 #include "cavage/metrics.h"
 #include "cavage/wire.h"
@@ -22,7 +24,7 @@ struct pool_job {
     const uint8_t *data;
     size_t len;          /* at most pool_config.input_bytes */
     int64_t deadline_us; /* monotonic */
-    enum control_act act;
+    enum act act;
     uint32_t sleep_ms;
 };
 
@@ -32,6 +34,7 @@ struct pool_result {
     enum convert_detail detail;
     uint8_t *output; /* outcome OK of a resize: a private copy, to be freed by the receiver; else NULL */
     size_t output_len;
+    struct image_header made; /* read from the output */
     uint64_t limit_value, actual_value;
     struct convert_info info; /* outcome OK of an info */
     int64_t cpu_us;           /* of the converter, as the kernel counts */
@@ -45,7 +48,8 @@ struct pool_config {
     size_t input_bytes;
     size_t output_bytes;
     uint64_t max_pixels;
-    int64_t deadline_us; /* for one conversion */
+    int64_t deadline_us;   /* for one conversion */
+    uint64_t memory_bytes; /* of a converter, private and in use */
     /* A converter that has reached any of these is replaced after its job. */
     unsigned recycle_jobs;
     int64_t recycle_us;

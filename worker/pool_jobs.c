@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* A job's way through a converter: handed over, answered, or cut short when the converter ends. */
+#include "converter.h"
 #include "pool_parts.h"
 
 #include "cavage/clock.h"
 #include "cavage/err.h"
+#include "cavage/id.h"
 #include "cavage/log.h"
 
 #include <signal.h>
@@ -20,8 +22,7 @@ enum {
     PATIENCE_US = 200 * 1000 /* with a converter that should end by itself */
 };
 
-/* End the converter; what its job gets is decided when it has ended. */
-static void end_converter(struct slot *s, enum slot_kill why)
+void pool_end_converter(struct slot *s, enum slot_kill why)
 {
     s->kill = why;
     s->state = SLOT_ENDING;
@@ -33,7 +34,7 @@ void pool_slot_timer(void *arg)
     struct slot *s = arg;
     struct pool *p = s->owner;
     if (s->state == SLOT_BUSY) {
-        end_converter(s, KILL_DEADLINE);
+        pool_end_converter(s, KILL_DEADLINE);
         pool_changed(p);
     } else if (s->state == SLOT_ENDING && s->pid_watch) {
         /* It closed its channel, or was asked to end, and lives on. */
@@ -48,15 +49,34 @@ void pool_slot_timer(void *arg)
     }
 }
 
+/* A converter without a job. One that speaks unasked is ended: its words would be taken for the answer to the next job. */
+static struct slot *find_idle(struct pool *pool)
+{
+    for (unsigned i = 0; i < pool->count; i++) {
+        struct slot *s = &pool->slots[i];
+        if (s->state == SLOT_IDLE && !slot_has_said(s))
+            return s;
+        if (s->state == SLOT_IDLE)
+            pool_end_converter(s, KILL_PROTOCOL);
+    }
+    return NULL;
+}
+
+static uint64_t random_number(void)
+{
+    struct id id;
+    uint64_t n;
+    id_random(&id);
+    memcpy(&n, id.bytes, sizeof(n));
+    return n;
+}
+
 int pool_start(struct pool *pool, const struct pool_job *job)
 {
-    struct slot *s = NULL;
     struct control_job m;
     if (job->len > pool->config.input_bytes || strlen(job->request) >= sizeof(m.request))
         return ERR_RANGE;
-    for (unsigned i = 0; i < pool->count && !s; i++)
-        if (pool->slots[i].state == SLOT_IDLE)
-            s = &pool->slots[i];
+    struct slot *s = find_idle(pool);
     if (!s)
         return ERR_AGAIN;
     s->started_us = clock_monotonic_us();
@@ -69,6 +89,8 @@ int pool_start(struct pool *pool, const struct pool_job *job)
     m.act = job->act;
     m.sleep_ms = job->sleep_ms;
     m.deadline_ms = until > s->started_us ? (uint32_t)((until - s->started_us) / 1000) : 0;
+    m.adopted = slot_is_child(s);
+    m.nonce = s->nonce = random_number();
     m.len = job->len;
     m.max_pixels = pool->config.max_pixels;
     memcpy(m.request, job->request, strlen(job->request) + 1);
@@ -82,6 +104,7 @@ int pool_start(struct pool *pool, const struct pool_job *job)
         s->started_us = 0;
     metrics_set(pool->config.metrics, METRIC_CONVERTERS_BUSY, pool_busy(pool));
     metrics_set(pool->config.metrics, METRIC_CONVERTERS_IDLE, pool_idle(pool));
+    pool_watch_soon(pool);
     return 0;
 }
 
@@ -117,8 +140,9 @@ static bool outcome_allowed(uint32_t outcome)
 
 static bool answer_allowed(const struct slot *s, const struct control_answer *a)
 {
-    return outcome_allowed(a->outcome) && a->detail < DETAIL_COUNT && a->len <= s->output_bytes &&
-           (a->outcome == OUTCOME_OK || a->len == 0) && a->info.space < SPACE_COUNT && a->info.orientation <= 8;
+    return a->nonce == s->nonce && outcome_allowed(a->outcome) && a->detail < DETAIL_COUNT &&
+           a->len <= s->output_bytes && (a->outcome == OUTCOME_OK || a->len == 0) && a->info.space < SPACE_COUNT &&
+           a->info.orientation <= 8;
 }
 
 /* Take over an answer that was checked. The output is copied once: its author can still write to it. */
@@ -134,10 +158,17 @@ static int result_of(struct slot *s, const struct control_answer *a, struct pool
     s->output_used = a->len;
     if (a->outcome != OUTCOME_OK || job->operation == OPERATION_INFO)
         return 0;
-    r->output = a->len > 0 ? malloc(a->len) : NULL;
-    if (!r->output)
+    uint8_t *copy = a->len > 0 ? malloc(a->len) : NULL;
+    if (!copy)
         return ERR_NOMEM;
-    memcpy(r->output, s->output, a->len);
+    memcpy(copy, s->output, a->len);
+    /* Output is billed by what it is, not by what its maker says of it. */
+    if (image_header_read(copy, a->len, &r->made)) {
+        explicit_bzero(copy, a->len);
+        free(copy);
+        return ERR_CORRUPT;
+    }
+    r->output = copy;
     r->output_len = a->len;
     return 0;
 }
@@ -184,12 +215,14 @@ void pool_slot_answered(void *arg, int fd, uint32_t events)
     if (s->state == SLOT_ENDING)
         return;
     if (err || s->state != SLOT_BUSY || !answer_allowed(s, &a) || result_of(s, &a, &r)) {
-        end_converter(s, KILL_PROTOCOL);
+        pool_end_converter(s, KILL_PROTOCOL);
         pool_changed(p);
         return;
     }
     loop_timer_cancel(s->timer);
-    r.cpu_us = slot_cpu_us(s) - s->cpu_started_us;
+    int64_t cpu_us = slot_cpu_us(s);
+    r.cpu_us = cpu_us - s->cpu_started_us;
+    s->cpu_started_us = cpu_us;
     slot_wipe(s);
     s->state = SLOT_IDLE;
     s->jobs++;
@@ -203,7 +236,8 @@ void pool_slot_answered(void *arg, int fd, uint32_t events)
 static enum outcome outcome_of_end(const struct slot *s, int status)
 {
     int signo = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-    if (s->kill == KILL_DEADLINE || signo == SIGALRM)
+    if (s->kill == KILL_DEADLINE || s->kill == KILL_CPU || signo == SIGALRM ||
+        (WIFEXITED(status) && WEXITSTATUS(status) == CONVERTER_EXIT_ALARM))
         return OUTCOME_DEADLINE;
     /* From outside: an operator, or the kernel out of memory. Not the image's fault, as far as can be told. */
     if (s->kill == KILL_NONE && signo == SIGKILL)
@@ -211,12 +245,35 @@ static enum outcome outcome_of_end(const struct slot *s, int status)
     return OUTCOME_CRASHED;
 }
 
+/* A converter that tried what it may not: told, and counted by kind. */
+static void account_violation(struct pool *p, const struct slot *s, int status)
+{
+    static const char *const words[VIOLATION_COUNT] = {VIOLATION_WORDS};
+    enum violation what = VIOLATION_COUNT;
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+        what = VIOLATION_SYSTEM_CALL;
+    else if (s->kill == KILL_PROTOCOL)
+        what = VIOLATION_PROTOCOL;
+    else if (s->kill == KILL_MEMORY)
+        what = VIOLATION_MEMORY;
+    else if (s->kill == KILL_CPU)
+        what = VIOLATION_CPU;
+    if (what == VIOLATION_COUNT)
+        return;
+    const struct pool_job *job = s->job;
+    pool_count(p, METRIC_VIOLATIONS + (size_t)what);
+    log_warn("converter_violation", "a converter tried what it may not, and was ended", LOG_S("what", words[what]),
+             LOG_I("converter", s->pid), LOG_U("slot", s->index), LOG_U("jobs", s->jobs),
+             LOG_U("input_bytes", job ? job->len : 0));
+}
+
 static void account_end(struct pool *p, const struct slot *s, int status, enum outcome outcome)
 {
+    account_violation(p, s, status);
     if (s->kill == KILL_RETIRED)
         return;
     pool_count(p, METRIC_CONVERTERS_LOST);
-    if (s->kill == KILL_DEADLINE)
+    if (s->kill == KILL_DEADLINE || s->kill == KILL_CPU)
         pool_count(p, METRIC_CONVERTERS_KILLED);
     if (outcome == OUTCOME_CRASHED)
         pool_count(p, METRIC_CONVERTERS_CRASHED);

@@ -15,7 +15,10 @@ struct pool {
     struct loop_watch *zygote_watch;
     struct loop_watch *control_watch;
     struct loop_timer *backoff;
+    struct loop_timer *watch; /* looks at what converters use */
     int64_t backoff_us;
+    int64_t watch_at_us;
+    bool sandbox_told;
     bool zygote_proven; /* it has made a converter */
     uint64_t generation;
     unsigned count;
@@ -33,6 +36,14 @@ void pool_fill(struct pool *p);
 void pool_changed(struct pool *p);
 /* Reap children that belong to nobody: processes in between whose zygote was killed, and what they forked. */
 void pool_reap_strays(struct pool *p);
+
+/* End the converter; what its job gets is decided when it has ended. */
+void pool_end_converter(struct slot *s, enum slot_kill why);
+
+/* pool_watch.c: end converters that use more than is theirs. Callback of the timer; arg is the pool. */
+void pool_watch(void *arg);
+/* Have it look soon, since a converter got a job. */
+void pool_watch_soon(struct pool *p);
 
 /* Callbacks of a slot's process, channel and timer; arg is the slot. */
 void pool_slot_ended(void *arg, int fd, uint32_t events);

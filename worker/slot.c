@@ -100,6 +100,7 @@ void slot_clear(struct slot *s)
     s->pid = 0;
     s->jobs = s->reap_tries = 0;
     s->kill = KILL_NONE;
+    s->adopted = false;
     s->job = NULL;
     s->input_used = s->output_used = 0;
 }
@@ -160,6 +161,33 @@ int slot_reap(struct slot *s, int *status, int64_t *cpu_us)
         return got == 0 ? ERR_AGAIN : ERR_NOTFOUND;
     *cpu_us = us_of(usage.ru_utime) + us_of(usage.ru_stime);
     return 0;
+}
+
+bool slot_is_child(struct slot *s)
+{
+    siginfo_t info;
+    if (!s->adopted)
+        s->adopted = waitid(P_PIDFD, (id_t)s->pidfd, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+    return s->adopted;
+}
+
+uint64_t slot_memory_bytes(const struct slot *s)
+{
+    static const char name[] = "\nRssAnon:";
+    char path[64];
+    char text[4096];
+    size_t len;
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)s->pid);
+    if (fs_read(path, text, sizeof(text), &len))
+        return 0;
+    const char *line = strstr(text, name);
+    return line ? strtoull(line + strlen(name), NULL, 10) * 1024 : 0;
+}
+
+bool slot_has_said(const struct slot *s)
+{
+    char byte;
+    return recv(s->channel, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
 void slot_kill(const struct slot *s)

@@ -14,7 +14,7 @@
 enum slot_state { SLOT_EMPTY, SLOT_STARTING, SLOT_IDLE, SLOT_BUSY, SLOT_ENDING };
 
 /* Why the pool killed a converter. */
-enum slot_kill { KILL_NONE, KILL_DEADLINE, KILL_PROTOCOL, KILL_RETIRED };
+enum slot_kill { KILL_NONE, KILL_DEADLINE, KILL_PROTOCOL, KILL_RETIRED, KILL_MEMORY, KILL_CPU };
 
 struct slot {
     void *owner; /* the pool */
@@ -36,8 +36,10 @@ struct slot {
     int64_t born_us;
     unsigned reap_tries;
     enum slot_kill kill;
-    const void *job; /* the pool_job of a busy converter; kept while it is being killed */
-    int64_t started_us, cpu_started_us;
+    uint64_t nonce;                     /* of the job */
+    const void *job;                    /* the pool_job of a busy converter; kept while it is being killed */
+    bool adopted;                       /* this process is its parent */
+    int64_t started_us, cpu_started_us; /* BUSY: of the job; IDLE: of the idleness */
 };
 
 /* Make buffers and channel; *fds gets what the converter needs, in the order channel, input, output. The caller closes them. */
@@ -53,6 +55,12 @@ int64_t slot_cpu_us(const struct slot *s);
 uint64_t slot_private_bytes(const struct slot *s);
 /* Reap the process. ERR_AGAIN: it lives; ERR_NOTFOUND: it is not this process's child, or not yet. *cpu_us gets its whole CPU time. */
 int slot_reap(struct slot *s, int *status, int64_t *cpu_us);
+/* Whether it is this process's child by now, and not that of the process in between. */
+bool slot_is_child(struct slot *s);
+/* Private memory in use; 0 when it cannot be told. */
+uint64_t slot_memory_bytes(const struct slot *s);
+/* Whether the converter said something that has not been read. */
+bool slot_has_said(const struct slot *s);
 void slot_kill(const struct slot *s);
 
 #endif

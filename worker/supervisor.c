@@ -24,6 +24,8 @@
 enum {
     ADDRESS_SIZE = 256,
     SLEEP_MAX_MS = 600 * 1000,
+    MEMORY_BASE = 1024 * 1024 * 1024,
+    MEMORY_PER_PIXEL = 8,
     FLUSH_US = 1000,       /* between two tries to send what waits */
     LINGER_US = 300 * 1000 /* after the last result of a drain: nanomsg loses what is sent just before the exit */
 };
@@ -301,6 +303,19 @@ static int open_jobs(struct supervisor *s)
     return jobs_new(&jobs, &s->jobs);
 }
 
+/* A decoded image at eight bytes a pixel, and room for the codec. */
+static uint64_t memory_wanted(const struct conf *conf)
+{
+    uint64_t bytes = (uint64_t)conf_int(conf, CONF_WORKER_MEMORY_BYTES);
+    return bytes > 0 ? bytes : MEMORY_BASE + MEMORY_PER_PIXEL * (uint64_t)conf_int(conf, CONF_WORKER_MAX_PIXELS);
+}
+
+static unsigned jobs_wanted(const struct conf *conf)
+{
+    bool one = strcmp(conf_str(conf, CONF_WORKER_ISOLATION), "image") == 0;
+    return one ? 1 : (unsigned)conf_int(conf, CONF_WORKER_RECYCLE_JOBS);
+}
+
 static void on_pool_finished(void *arg, const struct pool_job *job, const struct pool_result *result)
 {
     struct supervisor *s = arg;
@@ -319,7 +334,8 @@ static int open_pool(struct supervisor *s)
         .output_bytes = (size_t)conf_int(conf, CONF_WORKER_MAX_OUTPUT_BYTES),
         .max_pixels = (uint64_t)conf_int(conf, CONF_WORKER_MAX_PIXELS),
         .deadline_us = conf_int(conf, CONF_WORKER_CONVERT_DEADLINE_MS) * 1000,
-        .recycle_jobs = (unsigned)conf_int(conf, CONF_WORKER_RECYCLE_JOBS),
+        .memory_bytes = memory_wanted(conf),
+        .recycle_jobs = jobs_wanted(conf),
         .recycle_us = conf_int(conf, CONF_WORKER_RECYCLE_MS) * 1000,
         .recycle_bytes = (uint64_t)conf_int(conf, CONF_WORKER_RECYCLE_BYTES),
         .test_mode = s->daemon->test_mode,

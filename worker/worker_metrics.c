@@ -9,6 +9,13 @@ static const int64_t convert_edges[] = {1000,   2000,   5000,    10000,   20000,
 #define JOBS(outcome, word)       \
     [METRIC_JOBS + (outcome)] = { \
         "cavage_worker_jobs_total", "Jobs by how they ended.", METRIC_COUNTER, "outcome=\"" word "\"", NULL, 0}
+#define VIOLATION(what, word)                                                   \
+    [METRIC_VIOLATIONS + (what)] = {"cavage_converter_violations_total",        \
+                                    "Converters that tried what they may not.", \
+                                    METRIC_COUNTER,                             \
+                                    "what=\"" word "\"",                        \
+                                    NULL,                                       \
+                                    0}
 #define COUNTER(name, help)                       \
     {                                             \
         name, help, METRIC_COUNTER, NULL, NULL, 0 \
@@ -47,6 +54,13 @@ const struct metric_def worker_metrics[WORKER_METRIC_COUNT] = {
                                          "Converters killed by their worker: at a deadline, for a client that left."),
     [METRIC_CONVERTERS_CRASHED] = COUNTER("cavage_converters_crashed_total",
                                           "Converters that ended by a signal of their own or broke the protocol."),
+    VIOLATION(VIOLATION_SYSTEM_CALL, "system_call"),
+    VIOLATION(VIOLATION_PROTOCOL, "protocol"),
+    VIOLATION(VIOLATION_MEMORY, "memory"),
+    VIOLATION(VIOLATION_CPU, "cpu"),
+    [METRIC_SANDBOX_MISSING] =
+        GAUGE("cavage_sandbox_parts_missing",
+              "Parts of the converters' sandbox that this system does not give; 0 when it is whole."),
     [METRIC_ZYGOTES_STARTED] = COUNTER("cavage_zygotes_started_total", "Zygotes started; 1 when all is well."),
     [METRIC_MESSAGES_REFUSED] =
         COUNTER("cavage_worker_messages_refused_total", "Messages that were malformed or meant for another worker."),

@@ -6,6 +6,10 @@
 #include "cavage/metrics.h"
 #include "cavage/wire.h"
 
+/* What a converter tried that it may not. */
+enum violation { VIOLATION_SYSTEM_CALL, VIOLATION_PROTOCOL, VIOLATION_MEMORY, VIOLATION_CPU, VIOLATION_COUNT };
+#define VIOLATION_WORDS "system_call", "protocol", "memory", "cpu"
+
 enum {
     OUTCOME_COUNT = OUTCOME_INTERNAL + 1,
     METRIC_JOBS = 0, /* + enum outcome */
@@ -18,6 +22,9 @@ enum {
     METRIC_CONVERTERS_LOST,
     METRIC_CONVERTERS_KILLED,
     METRIC_CONVERTERS_CRASHED,
+    METRIC_VIOLATIONS, /* + enum violation */
+    METRIC_VIOLATIONS_LAST = METRIC_VIOLATIONS + VIOLATION_COUNT - 1,
+    METRIC_SANDBOX_MISSING,
     METRIC_ZYGOTES_STARTED,
     METRIC_MESSAGES_REFUSED,
     METRIC_RESULTS_DROPPED,

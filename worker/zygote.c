@@ -10,6 +10,7 @@
 #include "control.h"
 #include "convert.h"
 #include "converter.h"
+#include "sandbox.h"
 #include "sanitizer.h"
 
 #include <errno.h>
@@ -21,6 +22,7 @@
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -116,12 +118,13 @@ static long count_threads(void)
     return line ? strtol(line + strlen(name), NULL, 10) : -1;
 }
 
-static void report(const struct control_spawn *spawn, pid_t pid)
+static void report(const struct sandbox *sandbox, const struct control_spawn *spawn, pid_t pid)
 {
     struct control_spawned answer;
     memset(&answer, 0, sizeof(answer));
     answer.slot = spawn->slot;
     answer.generation = spawn->generation;
+    answer.missing = sandbox->missing;
     int pidfd = pid > 0 ? pidfd_open(pid, 0) : -1;
     if (pid > 0 && pidfd < 0)
         kill(pid, SIGKILL);
@@ -130,22 +133,23 @@ static void report(const struct control_spawn *spawn, pid_t pid)
 }
 
 /* In the process in between. */
-static void fork_converter(const struct control_spawn *spawn, const int fds[CONTROL_FDS_MAX])
+static void fork_converter(struct sandbox *sandbox, const struct control_spawn *spawn, const int fds[CONTROL_FDS_MAX])
 {
+    sandbox_fork(sandbox);
     pid_t pid = fork();
     if (pid == 0)
-        _exit(converter_main(spawn, fds[0], fds[1], fds[2]));
-    report(spawn, pid);
+        _exit(converter_main(spawn, sandbox, fds[0], fds[1], fds[2]));
+    report(sandbox, spawn, pid);
     _exit(0);
 }
 
-static void spawn_converter(const struct control_spawn *spawn, const int fds[CONTROL_FDS_MAX])
+static void spawn_converter(struct sandbox *sandbox, const struct control_spawn *spawn, const int fds[CONTROL_FDS_MAX])
 {
     pid_t between = fork();
     if (between == 0)
-        fork_converter(spawn, fds);
+        fork_converter(sandbox, spawn, fds);
     if (between < 0)
-        report(spawn, -1);
+        report(sandbox, spawn, -1);
     else
         while (waitpid(between, NULL, 0) < 0 && errno == EINTR)
             ;
@@ -158,7 +162,6 @@ static void follow_the_supervisor(void)
     static const int passed_over[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE};
     for (size_t i = 0; i < sizeof(passed_over) / sizeof(passed_over[0]); i++)
         signal(passed_over[i], SIG_IGN);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
 }
 
 /* When memory runs out the kernel shall choose one of us, not a daemon. Converters inherit it. To be done while the process is dumpable: the
@@ -176,21 +179,28 @@ static void offer_to_oom_killer(void)
 int zygote_main(void)
 {
     struct control_spawn spawn;
+    struct sandbox sandbox;
+    const struct rlimit no_files = {0, 0};
     int fds[CONTROL_FDS_MAX];
     size_t count;
     int err;
     prctl(PR_SET_NAME, "cavage-zygote");
     offer_to_oom_killer();
-    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     follow_the_supervisor();
+    /* Before libraries start: a file that one makes, and maps, would be shared by all converters. */
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &no_files);
     if (convert_open() || (count_threads() != 1 && !UNDER_SANITIZER))
         return 1;
+    sandbox_enter(&sandbox);
+    /* Not before: a change of user takes it away. */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     for (;;) {
         err = control_recv(CONTROL_FD, &spawn, sizeof(spawn), 0, fds, CONTROL_FDS_MAX, &count);
         if (err)
             break;
         if (count == CONTROL_FDS_MAX)
-            spawn_converter(&spawn, fds);
+            spawn_converter(&sandbox, &spawn, fds);
         for (size_t i = 0; i < count; i++)
             close(fds[i]);
     }
