@@ -17,6 +17,7 @@ struct conns;
 struct admission;
 struct metering;
 struct pipeline;
+struct poisoned;
 struct http;
 struct listener;
 struct watchdog;
@@ -51,6 +52,7 @@ struct api {
     struct admission *admission;
     struct metering *metering;
     struct pipeline *pipeline;
+    struct poisoned *poisoned;
     struct http *http;
     struct listener *listener;
     struct watchdog *watchdog;

@@ -4,8 +4,11 @@
 
 #include "api.h"
 #include "cost.h"
+#include "metrics.h"
 #include "multipart.h"
+#include "poisoned.h"
 
+#include "cavage/clock.h"
 #include "cavage/digest.h"
 #include "cavage/err.h"
 
@@ -112,6 +115,15 @@ static bool judge_image(struct request *r)
     return true;
 }
 
+static bool refuse_poison(struct request *r)
+{
+    if (!poisoned_has(r->api->poisoned, clock_monotonic_us(), r))
+        return true;
+    metrics_add(r->api->daemon->metrics, API_POISON_REFUSED, 1);
+    problem_set(&r->problem, PROBLEM_POISON, "Two conversions of this image ended abnormally a while ago.");
+    return false;
+}
+
 bool body_end(struct request *r)
 {
     const char *why = "";
@@ -126,7 +138,7 @@ bool body_end(struct request *r)
                     "Send the image as the body, or as the one file of a multipart/form-data body.");
         return false;
     }
-    return judge_image(r);
+    return judge_image(r) && refuse_poison(r);
 }
 
 void body_drop(struct request *r)

@@ -9,6 +9,7 @@
 #include "metering.h"
 #include "metrics.h"
 #include "pipeline.h"
+#include "poisoned.h"
 #include "ready.h"
 #include "watchdog.h"
 
@@ -86,6 +87,12 @@ static int open_admission(struct api *api)
     return admission_new(api, &api->admission);
 }
 
+static int open_poisoned(struct api *api)
+{
+    const struct conf *conf = api->daemon->conf;
+    return poisoned_new((size_t)conf_int(conf, CONF_API_POISON_ENTRIES), us(conf, CONF_API_POISON_MS), &api->poisoned);
+}
+
 static int open_auth(struct api *api)
 {
     char dir[FS_PATH_SIZE];
@@ -150,10 +157,18 @@ static int start(struct daemon *daemon)
         const char *what;
         int (*open)(struct api *api);
     } steps[] = {
-        {"settings", read_settings},   {"staging memory", open_memory},  {"connections", open_connections},
-        {"admission", open_admission}, {"auth cache", open_auth},        {"listening socket", open_listener},
-        {"usage spool", open_spool},   {"pipeline", start_pipeline},     {"HTTP threads", start_http},
-        {"timers", start_timers},      {"accept loop", start_accepting},
+        {"settings", read_settings},
+        {"staging memory", open_memory},
+        {"connections", open_connections},
+        {"admission", open_admission},
+        {"memory of images", open_poisoned},
+        {"auth cache", open_auth},
+        {"listening socket", open_listener},
+        {"usage spool", open_spool},
+        {"pipeline", start_pipeline},
+        {"HTTP threads", start_http},
+        {"timers", start_timers},
+        {"accept loop", start_accepting},
     };
     struct api *api = calloc(1, sizeof(*api));
     if (!api)
@@ -197,6 +212,7 @@ static void stop(struct daemon *daemon)
     spool_close(api->spool);
     authdb_close(api->authdb);
     admission_free(api->admission);
+    poisoned_free(api->poisoned);
     conns_free(api->conns);
     extents_free(api->extents);
     key_pepper_wipe(&api->pepper);

@@ -81,6 +81,8 @@ const struct metric_def api_metric_defs[API_METRICS] = {
     [API_REFUSALS + 21] = REFUSAL("not_ready"),
     [API_REFUSALS + 22] = REFUSAL("lost"),
     [API_REFUSALS + 23] = REFUSAL("deadline"),
+    [API_POISON_REFUSED] =
+        COUNTER("cavage_poison_refused_total", "Requests refused because their image had ended two converters before."),
     [API_CLIENTS_GONE] = COUNTER("cavage_clients_gone_total", "Clients that left while their job waited or ran."),
     [API_CONNECTIONS_REFUSED] =
         COUNTER("cavage_connections_refused_total", "Connections refused because all were busy."),

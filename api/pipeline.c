@@ -4,6 +4,7 @@
 #include "metrics.h"
 #include "outcome.h"
 #include "pipeline_parts.h"
+#include "poisoned.h"
 
 #include "cavage/err.h"
 #include "cavage/frame.h"
@@ -32,11 +33,41 @@ static void answer(struct pipeline *p, struct request *r, enum request_state sta
     p->answered(exchange);
 }
 
+/* An image that is known as poison by now, in another request of the same customer. */
+struct twin {
+    struct pipeline *pipeline;
+    const struct request *first;
+    struct poisoned_digest digest;
+};
+
+static void refuse_twin(void *arg, struct request *r)
+{
+    const struct twin *t = arg;
+    struct pipeline *p = t->pipeline;
+    if (r == t->first || r->customer != t->first->customer || r->staged.bytes != t->first->staged.bytes ||
+        !poisoned_is(p->api->poisoned, r, &t->digest))
+        return;
+    metrics_add(p->api->daemon->metrics, API_POISON_REFUSED, 1);
+    outcome_failure(r, DISPATCH_POISON);
+    dispatch_cancel(p->dispatch, clock_monotonic_us(), r->job);
+    answer(p, r, REQUEST_ANSWERED);
+}
+
+/* Remember the image, and spare the converters those of a storm that wait or run already. */
+static void remember_poison(struct pipeline *p, const struct request *r)
+{
+    struct twin t = {.pipeline = p, .first = r};
+    poisoned_add(p->api->poisoned, clock_monotonic_us(), r, &t.digest);
+    jobs_each(p->jobs, refuse_twin, &t);
+}
+
 static void fail(struct pipeline *p, const struct dispatch_action *a)
 {
     struct request *r = jobs_find(p->jobs, a->job);
     if (!r)
         return;
+    if (a->failure == DISPATCH_POISON)
+        remember_poison(p, r);
     outcome_failure(r, a->failure);
     answer(p, r, REQUEST_ANSWERED);
 }

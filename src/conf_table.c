@@ -61,6 +61,10 @@ static const struct conf_key table[CONF_COUNT] = {
         "How long a stopping API server waits for the requests it has taken."),
     [CONF_API_DRAIN_DELAY_MS] = DURATION("api", "drain_delay_ms", 0, 10 * 60 * SECOND, "0", false,
         "How long a stopping API server says that it is not ready and still accepts, so that balancers notice."),
+    [CONF_API_POISON_ENTRIES] = INT("api", "poison_entries", 0, 16384, "1024", false,
+        "Most images that are remembered, by a digest, because each ended two converters. 0 remembers none."),
+    [CONF_API_POISON_MS] = DURATION("api", "poison_ms", 0, 24 * HOUR, "10m", false,
+        "How long such an image is refused with 422 at once when its customer sends it again. 0 never."),
 
     [CONF_STAGING_BUDGET_BYTES] = SIZE("staging", "budget_bytes", 1 * MIB, 1024 * GIB, "512M", false,
         "Memory for request bodies that wait for or are in conversion. At the bound requests are refused with 503."),

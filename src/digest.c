@@ -29,6 +29,11 @@ void digest_start(struct digest *digest)
     crypto_generichash_init(state_of(digest), NULL, 0, DIGEST_BYTES);
 }
 
+void digest_start_keyed(struct digest *digest, const uint8_t key[DIGEST_KEY_BYTES])
+{
+    crypto_generichash_init(state_of(digest), key, DIGEST_KEY_BYTES, DIGEST_BYTES);
+}
+
 void digest_add(struct digest *digest, const void *data, size_t len)
 {
     crypto_generichash_update(state_of(digest), data, len);

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { DIGEST_BYTES = 32, DIGEST_HEX_SIZE = 65 };
+enum { DIGEST_BYTES = 32, DIGEST_HEX_SIZE = 65, DIGEST_KEY_BYTES = 32 };
 
 /* Choose the fastest code for this processor. Safe to call often and from any thread; the others work without, but slower. */
 int digest_init(void);
@@ -17,6 +17,8 @@ struct digest {
     _Alignas(64) uint8_t opaque[384];
 };
 void digest_start(struct digest *digest);
+/* A digest that only who has the key can make or foresee. */
+void digest_start_keyed(struct digest *digest, const uint8_t key[DIGEST_KEY_BYTES]);
 void digest_add(struct digest *digest, const void *data, size_t len);
 void digest_end(struct digest *digest, uint8_t out[DIGEST_BYTES]);
 
