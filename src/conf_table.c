@@ -96,7 +96,7 @@ static const struct conf_key table[CONF_COUNT] = {
     [CONF_WORKER_MEMORY_BYTES] = SIZE("worker", "memory_bytes", 0, 1024 * GIB, "0", false,
         "Memory that one converter may use. One that uses more is killed. 0 is 1G and 8 bytes for each of worker.max_pixels."),
     [CONF_WORKER_ISOLATION] = ENUM("worker", "isolation", "process|image", "process", false,
-        "What a converter is kept for: process converts many images, one after the other; image is forked for each image, for about 2 ms of CPU more."),
+        "What a converter is kept for: process converts many images, one after the other; image is forked for each image, for some milliseconds of CPU more."),
     [CONF_WORKER_RECYCLE_JOBS] = INT("worker", "recycle_jobs", 1, 1000000000, "10000", false,
         "Images after which a converter is replaced by a fresh one."),
     [CONF_WORKER_RECYCLE_MS] = DURATION("worker", "recycle_ms", 1, 24 * HOUR, "1h", false,
