@@ -108,8 +108,9 @@ static int enlarge_set(struct params *p, const char *value)
 
 static void enlarge_get(const struct params *p, char text[TEXT_SIZE])
 {
-    if (p->enlarge)
-        snprintf(text, TEXT_SIZE, "1");
+    bool usual = p->fit != FIT_INSIDE;
+    if (p->enlarge != usual)
+        snprintf(text, TEXT_SIZE, "%d", p->enlarge);
 }
 
 static int format_set(struct params *p, const char *value)
@@ -302,9 +303,7 @@ static int pairs_check(const struct params *p, const bool seen[OPTION_COUNT], st
     bool sized = p->width > 0 || p->height > 0;
     if (p->fit != FIT_INSIDE && !sized)
         return refuse(problem, "fit", "fit needs width or height");
-    if (given(seen, "enlarge") && p->fit != FIT_INSIDE)
-        return refuse(problem, "enlarge", "enlarge goes with fit inside only; the others enlarge anyway");
-    if (p->enlarge && !sized)
+    if (given(seen, "enlarge") && !sized)
         return refuse(problem, "enlarge", "enlarge needs width or height");
     if (p->quality > 0 && p->format != IMAGE_UNKNOWN && !image_format_has_quality(p->format))
         return refuse(problem, "quality", "quality is for jpeg, webp and avif; this format is lossless");
@@ -330,6 +329,8 @@ int params_parse(const char *query, size_t len, struct params *out, struct param
             break;
         at = next + 1;
     }
+    if (!given(seen, "enlarge"))
+        out->enlarge = out->fit != FIT_INSIDE;
     return pairs_check(out, seen, problem);
 }
 

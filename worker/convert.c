@@ -348,7 +348,7 @@ static int resize(struct pipeline *p, const struct params *params, const struct 
     uint32_t width = (uint32_t)(sideways ? vips_image_get_height(p->at) : vips_image_get_width(p->at));
     uint32_t height = (uint32_t)(sideways ? vips_image_get_width(p->at) : vips_image_get_height(p->at));
     struct geometry g;
-    if (geometry_plan(params, width, height, &g))
+    if (geometry_plan(params, width, height, p->format == IMAGE_JPEG, &g))
         return fail_too_large(p, DETAIL_OUTPUT_SIDE, encode_side_max(format), UINT32_MAX);
     if ((err = check_result(p, &g, format, limits)) || (err = load_shrunk(p, sideways, &g)) || (err = scale(p, &g)) ||
         (err = to_eight_bits(p)) || (!alpha && (err = flatten(p, background))) ||

@@ -1,60 +1,88 @@
 /* SPDX-License-Identifier: MIT */
-/* The five fits, in whole numbers. */
+/* The five fits, in the arithmetic of sharp: results have its dimensions to the pixel. */
 #include "geometry.h"
 
 #include "cavage/err.h"
 
-/* side x to / from, rounded to the nearest, at least 1. */
-static uint64_t scaled(uint32_t side, uint32_t to, uint32_t from)
+/* How many pixels of the image go into one of the result, across and down. */
+struct shrink {
+    double across, down;
+};
+
+static double least(double a, double b)
 {
-    uint64_t n = (2 * (uint64_t)side * to + from) / (2 * (uint64_t)from);
-    return n > 0 ? n : 1;
+    return a < b ? a : b;
 }
 
-static int keep_aspect(bool by_width, const struct params *p, uint32_t width, uint32_t height, struct geometry *out)
+static double most(double a, double b)
 {
-    uint64_t other = by_width ? scaled(height, p->width, width) : scaled(width, p->height, height);
-    if (other > INT32_MAX)
+    return a > b ? a : b;
+}
+
+static struct shrink shrink_to(const struct params *p, double width, double height)
+{
+    struct shrink s = {p->width > 0 ? width / p->width : 1, p->height > 0 ? height / p->height : 1};
+    if (p->fit == FIT_FILL) {
+        /* Each side by itself. */
+    } else if (p->width == 0 || p->height == 0) {
+        s.across = s.down = p->width > 0 ? s.across : s.down;
+    } else {
+        bool whole = p->fit == FIT_INSIDE || p->fit == FIT_CONTAIN;
+        s.across = s.down = whole ? most(s.across, s.down) : least(s.across, s.down);
+    }
+    if (!p->enlarge) {
+        s.across = most(s.across, 1);
+        s.down = most(s.down, 1);
+    }
+    /* No side falls under a pixel. */
+    s.across = least(s.across, width);
+    s.down = least(s.down, height);
+    return s;
+}
+
+/* The shrink that sharp leaves to the JPEG decoder. The decoder drops what remains of a division, and the aspect with it: that decides the last
+ * pixel of a result. How far our own decoding shrinks is another matter. */
+static uint32_t jpeg_shrink(const struct shrink *s)
+{
+    double shrink = least(s->across, s->down);
+    uint32_t whole = shrink >= 8 ? 8 : shrink >= 4 ? 4 : shrink >= 2 ? 2 : 1;
+    return whole > 1 && (uint32_t)shrink == whole ? whole / 2 : whole;
+}
+
+static int scaled(double side, double shrink, uint32_t *out)
+{
+    double n = side * (1.0 / shrink) + 0.5;
+    if (n >= INT32_MAX)
         return ERR_RANGE;
-    out->width = by_width ? p->width : (uint32_t)other;
-    out->height = by_width ? (uint32_t)other : p->height;
+    *out = n < 1 ? 1 : (uint32_t)n;
     return 0;
 }
 
-/* Whether the width binds: it asks for the smaller scale (inside, contain) or the larger one (cover, outside). */
-static bool width_binds(const struct params *p, uint32_t width, uint32_t height)
+/* The canvas is the box, but no smaller than what is padded and no larger than what is cut. */
+static uint32_t canvas(bool cut, bool pad, uint32_t side, uint32_t box)
 {
-    if (p->width == 0 || p->height == 0)
-        return p->width > 0;
-    uint64_t by_width = (uint64_t)p->width * height;
-    uint64_t by_height = (uint64_t)p->height * width;
-    return p->fit == FIT_INSIDE || p->fit == FIT_CONTAIN ? by_width <= by_height : by_width >= by_height;
+    return (cut && box < side) || (pad && box > side) ? box : side;
 }
 
-int geometry_plan(const struct params *params, uint32_t width, uint32_t height, struct geometry *out)
+int geometry_plan(const struct params *params, uint32_t width, uint32_t height, bool jpeg, struct geometry *out)
 {
-    bool both = params->width > 0 && params->height > 0;
-    int err = 0;
-    if (params->width == 0 && params->height == 0) {
-        out->width = width;
-        out->height = height;
-    } else if (params->fit == FIT_FILL) {
-        out->width = params->width > 0 ? params->width : width;
-        out->height = params->height > 0 ? params->height : height;
-    } else {
-        bool by_width = width_binds(params, width, height);
-        bool larger = by_width ? params->width > width : params->height > height;
-        if (params->fit == FIT_INSIDE && larger && !params->enlarge) {
-            out->width = width;
-            out->height = height;
-        } else {
-            err = keep_aspect(by_width, params, width, height, out);
-        }
+    struct shrink s = shrink_to(params, width, height);
+    if (jpeg) {
+        uint32_t by = jpeg_shrink(&s);
+        width /= by;
+        height /= by;
+        s = shrink_to(params, width, height);
     }
+    int err = scaled(width, s.across, &out->width);
+    if (!err)
+        err = scaled(height, s.down, &out->height);
     if (err)
         return err;
-    bool own_canvas = both && (params->fit == FIT_COVER || params->fit == FIT_CONTAIN);
-    out->canvas_width = own_canvas ? params->width : out->width;
-    out->canvas_height = own_canvas ? params->height : out->height;
+    uint32_t box_width = params->width > 0 ? params->width : out->width;
+    uint32_t box_height = params->height > 0 ? params->height : out->height;
+    bool cut = params->fit == FIT_COVER;
+    bool pad = params->fit == FIT_CONTAIN;
+    out->canvas_width = canvas(cut, pad, out->width, box_width);
+    out->canvas_height = canvas(cut, pad, out->height, box_height);
     return 0;
 }

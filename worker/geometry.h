@@ -13,8 +13,8 @@ struct geometry {
     uint32_t canvas_width, canvas_height;
 };
 
-/* width and height (1 .. INT32_MAX) are those of the upright image. Sizes are rounded to the nearest pixel, at least 1. ERR_RANGE when a
- * side does not fit 32 bits. */
-int geometry_plan(const struct params *params, uint32_t width, uint32_t height, struct geometry *out);
+/* width and height (1 .. INT32_MAX) are those of the upright image; jpeg: it is a whole JPEG, whose decoder may shrink it. Sizes are sharp's: rounded to
+ * the nearest pixel, at least 1. ERR_RANGE when a side does not fit 32 bits. */
+int geometry_plan(const struct params *params, uint32_t width, uint32_t height, bool jpeg, struct geometry *out);
 
 #endif

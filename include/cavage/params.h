@@ -21,7 +21,7 @@ struct params {
     uint32_t width; /* 0: not given, follows the aspect */
     uint32_t height;
     enum params_fit fit;
-    bool enlarge;
+    bool enlarge;             /* unless it was said: not with FIT_INSIDE, with the others */
     enum image_format format; /* IMAGE_UNKNOWN: the input's */
     int quality;              /* 1 .. 100; 0: the format's default */
     bool has_background;

@@ -78,6 +78,8 @@ static void test_canonical_form_drops_defaults_and_orders(void **state)
     (void)state;
     canonical("fit=inside&enlarge=0&height=7", "height=7");
     canonical("enlarge=1&w=9", "width=9&enlarge=1");
+    canonical("enlarge=1&w=9&fit=cover", "width=9&fit=cover");
+    canonical("enlarge=0&w=9&fit=cover", "width=9&fit=cover&enlarge=0");
     canonical("fit=outside&h=3", "height=3&fit=outside");
 }
 
@@ -161,7 +163,6 @@ static void test_parameters_without_effect_are_refused(void **state)
     (void)state;
     refused("fit=cover", "fit", "needs width or height");
     refused("enlarge=1", "enlarge", "needs width or height");
-    refused("w=5&h=5&fit=cover&enlarge=1", "enlarge", "fit inside");
     refused("format=png&quality=80", "quality", "lossless");
     refused("q=80&format=gif", "quality", "lossless");
     canonical("format=avif&quality=80", "format=avif&quality=80");

@@ -6,6 +6,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -17,7 +18,7 @@ static void check(const char *query, uint32_t w, uint32_t h, uint32_t width, uin
     struct params_problem problem;
     struct geometry g;
     assert_int_equal(params_parse(query, strlen(query), &p, &problem), 0);
-    assert_int_equal(geometry_plan(&p, w, h, &g), 0);
+    assert_int_equal(geometry_plan(&p, w, h, false, &g), 0);
     if (g.width != width || g.height != height || g.canvas_width != canvas_width || g.canvas_height != canvas_height)
         fail_msg("%s of %ux%u: %ux%u on %ux%u", query, w, h, g.width, g.height, g.canvas_width, g.canvas_height);
 }
@@ -76,12 +77,63 @@ static void test_outside_reaches_both_sides(void **state)
     check_same("w=32&h=400&fit=outside", 100, 100, 400, 400);
 }
 
+static void test_nothing_is_enlarged_when_told_so(void **state)
+{
+    (void)state;
+    check("w=200&h=50&fit=cover&enlarge=0", 100, 100, 100, 100, 100, 50);
+    check("w=200&h=200&fit=contain&enlarge=0", 10, 20, 10, 20, 200, 200);
+    check_same("w=200&h=7&fit=fill&enlarge=0", 100, 100, 100, 7);
+}
+
+/* What sharp made of each case: tests/data/record_sharp_dimensions.mjs. */
+struct recorded {
+    char format[8], fit[8];
+    unsigned width, height, orientation, to_width, to_height, enlarge, result_width, result_height;
+};
+
+static void check_recorded(const struct recorded *r)
+{
+    bool sideways = r->orientation >= 5;
+    struct geometry g;
+    struct params p = {.width = r->to_width, .height = r->to_height, .enlarge = r->enlarge == 1};
+    while (strcmp(params_fit_name(p.fit), r->fit) != 0)
+        p.fit++;
+    assert_int_equal(geometry_plan(&p, sideways ? r->height : r->width, sideways ? r->width : r->height,
+                                   strcmp(r->format, "jpeg") == 0, &g),
+                     0);
+    if (g.canvas_width != r->result_width || g.canvas_height != r->result_height)
+        fail_msg("%s %ux%u (orientation %u) %s to %ux%u enlarge=%u: %ux%u, not %ux%u", r->format, r->width, r->height,
+                 r->orientation, r->fit, r->to_width, r->to_height, r->enlarge, g.canvas_width, g.canvas_height,
+                 r->result_width, r->result_height);
+}
+
+static void test_dimensions_are_those_of_sharp(void **state)
+{
+    FILE *f = fopen("tests/data/sharp_dimensions.csv", "re");
+    char line[128];
+    int cases = 0;
+    (void)state;
+    assert_non_null(f);
+    assert_non_null(fgets(line, sizeof(line), f));
+    while (fgets(line, sizeof(line), f)) {
+        struct recorded r;
+        assert_int_equal(sscanf(line, "%7[^,],%u,%u,%u,%7[^,],%u,%u,%u,%u,%u", r.format, &r.width, &r.height,
+                                &r.orientation, r.fit, &r.to_width, &r.to_height, &r.enlarge, &r.result_width,
+                                &r.result_height),
+                         10);
+        check_recorded(&r);
+        cases++;
+    }
+    fclose(f);
+    assert_true(cases >= 500);
+}
+
 static void test_absurd_aspect_is_refused(void **state)
 {
-    struct params p = {.width = 16383, .fit = FIT_OUTSIDE};
+    struct params p = {.width = 16383, .fit = FIT_OUTSIDE, .enlarge = true};
     struct geometry g;
     (void)state;
-    assert_int_equal(geometry_plan(&p, 1, 1000000, &g), ERR_RANGE);
+    assert_int_equal(geometry_plan(&p, 1, 1000000, false, &g), ERR_RANGE);
 }
 
 int main(void)
@@ -93,6 +145,8 @@ int main(void)
         cmocka_unit_test(test_contain_fits_and_pads),
         cmocka_unit_test(test_fill_ignores_aspect),
         cmocka_unit_test(test_outside_reaches_both_sides),
+        cmocka_unit_test(test_nothing_is_enlarged_when_told_so),
+        cmocka_unit_test(test_dimensions_are_those_of_sharp),
         cmocka_unit_test(test_absurd_aspect_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
