@@ -12,6 +12,9 @@ static const char *const by_detail[DETAIL_COUNT] = {
     [DETAIL_OUTPUT_SIDE] = "a side of the result would be longer than its format can hold",
     [DETAIL_OUTPUT_BYTES] = "the result has more bytes than allowed",
     [DETAIL_REQUEST] = "the parameters were not understood",
+    [DETAIL_MAX_BYTES] = "no quality makes the result as small as max_bytes; the smallest that was reached is told",
+    [DETAIL_CROP] = "crop must lie within the upright image",
+    [DETAIL_PAGE] = "the image has no such page; pages count from 0",
 };
 
 static const char *const by_outcome[] = {

@@ -5,6 +5,7 @@
 #include "cavage/err.h"
 #include "encode.h"
 #include "geometry.h"
+#include "steps.h"
 
 #include <string.h>
 #include <time.h>
@@ -40,6 +41,13 @@ static const char *const warm_operations[] = {
     "embed",
     "extract_area",
     "autorot",
+    "rot",
+    "flip",
+    "gaussblur",
+    "sharpen",
+    "smartcrop",
+    "find_trim",
+    "arrayjoin",
     "sequential",
     "jpegsave_buffer",
     "linecache",
@@ -100,277 +108,260 @@ int convert_open(void)
     return warm_libraries();
 }
 
-/* An image on its way. `at` is the last step; all steps are kept until the end, since libvips works them off lazily. */
-struct pipeline {
-    const uint8_t *data;
-    size_t len;
-    enum image_format format;
-    VipsImage *at;
-    struct convert_answer *answer;
+/* The settings of a load. shrink is 1, 2, 4 or 8 and for JPEG only, scale up to 1.0 and for WebP only. */
+struct loading {
+    int shrink;
+    double scale;
 };
 
-static int fail(struct pipeline *p, enum outcome outcome, enum convert_detail detail)
+static bool has_pages(enum image_format format)
 {
-    p->answer->outcome = outcome;
-    p->answer->detail = detail;
-    return ERR_CORRUPT;
+    return format == IMAGE_GIF || format == IMAGE_WEBP || format == IMAGE_TIFF;
 }
 
-static int fail_too_large(struct pipeline *p, enum convert_detail detail, uint64_t limit, uint64_t actual)
+/* Open with the format's loader; nothing is decoded yet. */
+static int load(struct steps *s, struct loading how)
 {
-    p->answer->limit_value = limit;
-    p->answer->actual_value = actual;
-    return fail(p, OUTCOME_TOO_LARGE, detail);
-}
-
-/* Put the next step in the place of the last. libvips holds references to what it still needs. */
-static int step(struct pipeline *p, int failed, VipsImage *next)
-{
-    if (failed)
-        return fail(p, OUTCOME_UNDECODABLE, DETAIL_DAMAGED);
-    if (p->at)
-        g_object_unref(p->at);
-    p->at = next;
-    return 0;
-}
-
-/* Open with the format's loader; nothing is decoded yet. shrink is 1, 2, 4 or 8 and for JPEG only, scale up to 1.0 and for WebP only. */
-static int load(struct pipeline *p, int shrink, double scale)
-{
-    const char *operation = loaders[p->format].operation;
-    VipsBlob *blob = vips_blob_new(NULL, p->data, p->len);
+    VipsBlob *blob = vips_blob_new(NULL, s->data, s->len);
+    VipsOperation *op = vips_operation_new(loaders[s->format].operation);
     VipsImage *image = NULL;
-    int failed;
-    if (shrink > 1)
-        failed = vips_call(operation, blob, &image, "access", VIPS_ACCESS_SEQUENTIAL, "fail_on", VIPS_FAIL_ON_ERROR,
-                           "shrink", shrink, NULL);
-    else if (scale < 1.0)
-        failed = vips_call(operation, blob, &image, "access", VIPS_ACCESS_SEQUENTIAL, "fail_on", VIPS_FAIL_ON_ERROR,
-                           "scale", scale, NULL);
-    else
-        failed =
-            vips_call(operation, blob, &image, "access", VIPS_ACCESS_SEQUENTIAL, "fail_on", VIPS_FAIL_ON_ERROR, NULL);
+    g_object_set(op, "buffer", blob, "access", VIPS_ACCESS_SEQUENTIAL, "fail_on", VIPS_FAIL_ON_ERROR, NULL);
+    if (how.shrink > 1)
+        g_object_set(op, "shrink", how.shrink, NULL);
+    if (how.scale < 1.0)
+        g_object_set(op, "scale", how.scale, NULL);
+    if (s->page > 0 || s->all_pages)
+        g_object_set(op, "page", (int)s->page, "n", s->all_pages ? -1 : 1, NULL);
+    int failed = vips_cache_operation_buildp(&op);
+    if (!failed)
+        g_object_get(op, "out", &image, NULL);
+    vips_object_unref_outputs(VIPS_OBJECT(op));
+    g_object_unref(op);
     vips_area_unref(VIPS_AREA(blob));
-    return step(p, failed, image);
+    return steps_take(s, failed, image);
 }
 
 /* Open, and judge by what the loader itself read. */
-static int open_checked(struct pipeline *p, const struct convert_limits *limits)
+static int open_checked(struct steps *s, const struct convert_limits *limits)
 {
-    p->format = image_sniff(p->data, p->len);
-    if (p->format == IMAGE_UNKNOWN)
-        return fail(p, OUTCOME_NOT_AN_IMAGE, DETAIL_NONE);
-    int err = load(p, 1, 1.0);
+    s->format = image_sniff(s->data, s->len);
+    if (s->format == IMAGE_UNKNOWN)
+        return steps_fail(s, OUTCOME_NOT_AN_IMAGE, DETAIL_NONE);
+    int err = load(s, (struct loading){1, 1.0});
     if (err)
         return err;
-    uint64_t pixels = (uint64_t)vips_image_get_width(p->at) * (uint64_t)vips_image_get_height(p->at);
+    uint64_t pixels = (uint64_t)vips_image_get_width(s->at) * (uint64_t)vips_image_get_height(s->at);
     if (pixels > limits->max_pixels)
-        return fail_too_large(p, DETAIL_PIXELS, limits->max_pixels, pixels);
+        return steps_fail_too_large(s, DETAIL_PIXELS, limits->max_pixels, pixels);
     const char *codec;
-    if (p->format == IMAGE_AVIF && !vips_image_get_string(p->at, "heif-compression", &codec) &&
+    if (s->format == IMAGE_AVIF && !vips_image_get_string(s->at, "heif-compression", &codec) &&
         strcmp(codec, "av1") != 0)
-        return fail(p, OUTCOME_UNDECODABLE, DETAIL_UNSUPPORTED);
+        return steps_fail(s, OUTCOME_UNDECODABLE, DETAIL_UNSUPPORTED);
     return 0;
 }
 
 /* Let the decoder scale where it can, as far as quality allows: JPEG to no less than twice the target, WebP to the target. */
-static int load_shrunk(struct pipeline *p, bool sideways, const struct geometry *g)
+static int load_shrunk(struct steps *s, uint32_t to_width, uint32_t to_height)
 {
-    double width = vips_image_get_width(p->at);
-    double height = vips_image_get_height(p->at);
-    double shrink_h = width / (sideways ? g->height : g->width);
-    double shrink_v = height / (sideways ? g->width : g->height);
+    bool sideways = vips_image_get_orientation_swap(s->at) && !s->all_pages;
+    double width = vips_image_get_width(s->at);
+    double height = steps_frame_height(s);
+    double shrink_h = width / (sideways ? to_height : to_width);
+    double shrink_v = height / (sideways ? to_width : to_height);
     double shrink = VIPS_MIN(shrink_h, shrink_v);
-    if (p->format == IMAGE_JPEG && shrink >= 4)
-        return load(p, shrink >= 16 ? 8 : shrink >= 8 ? 4 : 2, 1.0);
-    if (p->format == IMAGE_WEBP && shrink > 1)
-        return load(p, 1, 1.0 / shrink);
+    if (s->format == IMAGE_JPEG && shrink >= 4)
+        return load(s, (struct loading){shrink >= 16 ? 8 : shrink >= 8 ? 4 : 2, 1.0});
+    if (s->format == IMAGE_WEBP && shrink > 1)
+        return load(s, (struct loading){1, 1.0 / shrink});
     return 0;
 }
 
-/* Scale, bring to sRGB and turn upright. `profile` stands in for an embedded profile that is broken; NULL follows no profile. */
-static VipsImage *scale_with(VipsImage *image, const struct geometry *g, const char *profile)
+/* ---- A resize ---- */
+
+struct plan {
+    const struct params *params;
+    const struct convert_limits *limits;
+    enum image_format format; /* of the result */
+    bool cut;                 /* the image was cropped or trimmed, so that it is in memory and upright */
+    struct geometry g;
+    uint8_t *out;
+    size_t size;
+};
+
+/* AVIF is by far the slowest to write: a choice of ours keeps it for results that take less than a second. */
+enum { AUTO_AVIF_PIXELS_MAX = 2 * 1000 * 1000 };
+
+static enum image_format choose_format(const struct steps *s, const struct params *p, const struct geometry *g)
 {
-    VipsImage *next = NULL;
-    int width = (int)g->width;
-    int height = (int)g->height;
-    int failed = profile ? vips_thumbnail_image(image, &next, width, "height", height, "size", VIPS_SIZE_FORCE,
-                                                "import_profile", profile, "export_profile", "srgb", NULL)
-                         : vips_thumbnail_image(image, &next, width, "height", height, "size", VIPS_SIZE_FORCE, NULL);
-    return failed ? NULL : next;
+    bool webp = p->auto_formats & AUTO_WEBP;
+    if (!p->format_auto)
+        return p->format != IMAGE_UNKNOWN ? p->format : s->format;
+    if (s->all_pages)
+        return webp ? IMAGE_WEBP : IMAGE_GIF;
+    if (p->auto_formats & AUTO_AVIF && (uint64_t)g->canvas_width * g->canvas_height <= AUTO_AVIF_PIXELS_MAX)
+        return IMAGE_AVIF;
+    if (webp && g->canvas_width <= encode_side_max(IMAGE_WEBP) && g->canvas_height <= encode_side_max(IMAGE_WEBP))
+        return IMAGE_WEBP;
+    return vips_image_hasalpha(s->at) ? IMAGE_PNG : IMAGE_JPEG;
 }
 
-static int scale(struct pipeline *p, const struct geometry *g)
+/* Choose the page, or all frames of an animation that the result can hold. */
+static int open_pages(struct steps *s, const struct plan *plan)
 {
-    VipsImage *next = NULL;
-    if (vips_image_get_typeof(p->at, VIPS_META_ICC_NAME))
-        next = scale_with(p->at, g, vips_image_get_interpretation(p->at) == VIPS_INTERPRETATION_CMYK ? "cmyk" : "srgb");
-    /* A profile that fits neither the image nor its stand-in is passed over, as viewers do. */
-    if (!next)
-        next = scale_with(p->at, g, NULL);
-    return step(p, next == NULL, next);
-}
-
-static int to_space(struct pipeline *p, VipsInterpretation space)
-{
-    VipsImage *next = NULL;
-    int failed = vips_colourspace(p->at, &next, space, NULL);
-    return step(p, failed, next);
-}
-
-/* Eight bits, grey or sRGB, whatever came out of scaling. */
-static int to_eight_bits(struct pipeline *p)
-{
-    VipsInterpretation space = vips_image_get_interpretation(p->at);
-    VipsInterpretation wanted = vips_image_get_bands(p->at) < 3 ? VIPS_INTERPRETATION_B_W : VIPS_INTERPRETATION_sRGB;
-    int err = space == wanted ? 0 : to_space(p, wanted);
-    if (err || vips_image_get_format(p->at) == VIPS_FORMAT_UCHAR)
-        return err;
-    VipsImage *next = NULL;
-    int failed = vips_cast_uchar(p->at, &next, NULL);
-    return step(p, failed, next);
-}
-
-/* A colour as the image has bands. */
-static VipsArrayDouble *colour_of(VipsImage *image, const uint8_t rgba[4])
-{
-    double value[4] = {rgba[0], rgba[1], rgba[2], rgba[3]};
-    int bands = vips_image_get_bands(image);
-    if (bands == 2)
-        value[1] = rgba[3];
-    return vips_array_double_new(value, bands < 4 ? bands : 4);
-}
-
-static bool is_grey(const uint8_t rgba[4])
-{
-    return rgba[0] == rgba[1] && rgba[1] == rgba[2];
-}
-
-/* Make room for the background's colour and transparency in an image that has none. */
-static int widen_for(struct pipeline *p, const uint8_t rgba[4], bool alpha)
-{
-    int err = 0;
-    if (vips_image_get_bands(p->at) < 3 && !is_grey(rgba))
-        err = to_space(p, VIPS_INTERPRETATION_sRGB);
-    if (err || !alpha || rgba[3] == 255 || vips_image_hasalpha(p->at))
-        return err;
-    VipsImage *next = NULL;
-    int failed = vips_addalpha(p->at, &next, NULL);
-    return step(p, failed, next);
-}
-
-/* Fill what is transparent with the background, for a format without transparency. */
-static int flatten(struct pipeline *p, const uint8_t rgba[4])
-{
-    if (!vips_image_hasalpha(p->at))
+    const struct params *p = plan->params;
+    uint32_t pages = (uint32_t)(has_pages(s->format) ? vips_image_get_n_pages(s->at) : 1);
+    if (p->page > pages)
+        return steps_fail(s, OUTCOME_BAD_REQUEST, DETAIL_PAGE);
+    enum image_format wanted = p->format != IMAGE_UNKNOWN ? p->format : s->format;
+    s->page = p->page > 0 ? p->page - 1 : 0;
+    s->all_pages =
+        p->page == 0 && pages > 1 && encode_has_frames(s->format) && (p->format_auto || encode_has_frames(wanted));
+    if (s->page == 0 && !s->all_pages)
         return 0;
-    uint8_t opaque[4] = {rgba[0], rgba[1], rgba[2], 255};
-    int err = widen_for(p, opaque, false);
+    int err = load(s, (struct loading){1, 1.0});
     if (err)
         return err;
-    double value[3] = {rgba[0], rgba[1], rgba[2]};
-    VipsArrayDouble *colour = vips_array_double_new(value, vips_image_get_bands(p->at) - 1 < 3 ? 1 : 3);
-    VipsImage *next = NULL;
-    int failed = vips_flatten(p->at, &next, "background", colour, NULL);
-    vips_area_unref(VIPS_AREA(colour));
-    return step(p, failed, next);
+    uint64_t pixels = (uint64_t)vips_image_get_width(s->at) * (uint64_t)vips_image_get_height(s->at);
+    if (pixels > plan->limits->max_pixels)
+        return steps_fail_too_large(s, DETAIL_PIXELS, plan->limits->max_pixels, pixels);
+    return 0;
 }
 
-/* Cut the middle out, or put it on a larger canvas. */
-static int to_canvas(struct pipeline *p, const struct geometry *g, const uint8_t rgba[4], bool alpha)
+/* What is cut before the resize needs the whole picture, upright. */
+static int cut(struct steps *s, struct plan *plan)
 {
-    int width = vips_image_get_width(p->at);
-    int height = vips_image_get_height(p->at);
-    int canvas_width = (int)g->canvas_width;
-    int canvas_height = (int)g->canvas_height;
-    VipsImage *next = NULL;
-    if (width == canvas_width && height == canvas_height)
+    const struct params *p = plan->params;
+    if (p->crop_width == 0 && p->trim == 0)
         return 0;
-    if (width >= canvas_width && height >= canvas_height) {
-        int failed = vips_extract_area(p->at, &next, (width - canvas_width) / 2, (height - canvas_height) / 2,
-                                       canvas_width, canvas_height, NULL);
-        return step(p, failed, next);
-    }
-    int err = widen_for(p, rgba, alpha);
-    if (err)
-        return err;
-    VipsArrayDouble *colour = colour_of(p->at, rgba);
-    int failed = vips_embed(p->at, &next, (canvas_width - width) / 2, (canvas_height - height) / 2, canvas_width,
-                            canvas_height, "extend", VIPS_EXTEND_BACKGROUND, "background", colour, NULL);
-    vips_area_unref(VIPS_AREA(colour));
-    return step(p, failed, next);
+    plan->cut = true;
+    int err = steps_to_memory(s);
+    if (!err)
+        err = steps_upright(s);
+    if (!err && p->crop_width > 0)
+        err = steps_crop(s, p);
+    if (!err && p->trim > 0)
+        err = steps_trim(s, p->trim);
+    return err;
 }
 
 /* Refuse a result that is over a bound before any work on it. */
-static int check_result(struct pipeline *p, const struct geometry *g, enum image_format format,
-                        const struct convert_limits *limits)
+static int check_result(struct steps *s, const struct plan *plan)
 {
+    const struct geometry *g = &plan->g;
+    uint64_t frames = steps_frames(s);
     uint64_t scaled = (uint64_t)g->width * g->height;
     uint64_t canvas = (uint64_t)g->canvas_width * g->canvas_height;
     uint64_t pixels = VIPS_MAX(scaled, canvas);
-    uint64_t most = VIPS_MIN(limits->max_pixels, encode_pixels_max(format));
-    if (pixels > most)
-        return fail_too_large(p, DETAIL_OUTPUT_PIXELS, most, pixels);
+    uint64_t most = VIPS_MIN(plan->limits->max_pixels, encode_pixels_max(plan->format));
+    if (pixels > most / frames)
+        return steps_fail_too_large(s, DETAIL_OUTPUT_PIXELS, most, pixels * frames);
     uint32_t side = VIPS_MAX(g->canvas_width, g->canvas_height);
-    if (side > encode_side_max(format))
-        return fail_too_large(p, DETAIL_OUTPUT_SIDE, encode_side_max(format), side);
+    if (side > encode_side_max(plan->format))
+        return steps_fail_too_large(s, DETAIL_OUTPUT_SIDE, encode_side_max(plan->format), side);
     return 0;
 }
 
-static int write_result(struct pipeline *p, enum image_format format, int quality, uint8_t *out, size_t size)
+static bool turns_sideways(const struct params *p)
 {
-    void *data;
-    size_t len;
-    if (encode(p->at, format, quality, &data, &len))
-        return fail(p, OUTCOME_UNDECODABLE, DETAIL_DAMAGED);
+    return p->rotate == 90 || p->rotate == 270;
+}
+
+static int make_plan(struct steps *s, struct plan *plan)
+{
+    bool sideways = (vips_image_get_orientation_swap(s->at) && !s->all_pages) != turns_sideways(plan->params);
+    uint32_t across = (uint32_t)vips_image_get_width(s->at);
+    uint32_t down = steps_frame_height(s);
+    if (geometry_plan(plan->params, sideways ? down : across, sideways ? across : down,
+                      s->format == IMAGE_JPEG && !plan->cut, &plan->g))
+        return steps_fail_too_large(s, DETAIL_OUTPUT_SIDE, PARAMS_DIMENSION_MAX, UINT32_MAX);
+    plan->format = choose_format(s, plan->params, &plan->g);
+    return check_result(s, plan);
+}
+
+static int scale(struct steps *s, const struct plan *plan)
+{
+    bool sideways = turns_sideways(plan->params);
+    uint32_t width = sideways ? plan->g.height : plan->g.width;
+    uint32_t height = sideways ? plan->g.width : plan->g.height;
     int err = 0;
-    if (len > size) {
-        err = fail_too_large(p, DETAIL_OUTPUT_BYTES, size, len);
+    /* Nearest takes pixels as they are: a decoder that scales would mix them. */
+    if (!plan->cut && plan->params->kernel != KERNEL_NEAREST)
+        err = load_shrunk(s, width, height);
+    if (!err && s->all_pages)
+        err = steps_upright(s);
+    if (!err)
+        err = steps_scale(s, width, height, plan->params->kernel);
+    return err ? err : steps_turn(s, plan->params);
+}
+
+static int filter(struct steps *s, const struct params *p)
+{
+    int err = p->blur > 0 ? steps_blur(s, p->blur / 100.0) : 0;
+    if (!err && p->sharpen > 0)
+        err = steps_sharpen(s, p->sharpen / 100.0);
+    if (!err && p->grayscale)
+        err = steps_grayscale(s);
+    return err;
+}
+
+static int write_within(struct steps *s, const struct plan *plan, void **data, size_t *len)
+{
+    int err = steps_to_memory(s);
+    if (!err)
+        err = encode_within(s->at, plan->format, plan->params, data, len);
+    if (err == ERR_RANGE)
+        return steps_fail_too_large(s, DETAIL_MAX_BYTES, plan->params->max_bytes, *len);
+    return err;
+}
+
+static int write_result(struct steps *s, const struct plan *plan)
+{
+    void *data = NULL;
+    size_t len = 0;
+    int err = plan->params->max_bytes > 0 ? write_within(s, plan, &data, &len)
+                                          : encode(s->at, plan->format, plan->params, &data, &len);
+    if (err)
+        return s->answer->outcome != OUTCOME_OK ? err : steps_fail(s, OUTCOME_UNDECODABLE, DETAIL_DAMAGED);
+    if (len > plan->size) {
+        err = steps_fail_too_large(s, DETAIL_OUTPUT_BYTES, plan->size, len);
     } else {
-        memcpy(out, data, len);
-        p->answer->len = len;
+        memcpy(plan->out, data, len);
+        s->answer->len = len;
     }
     g_free(data);
     return err;
 }
 
-static int resize(struct pipeline *p, const struct params *params, const struct convert_limits *limits, uint8_t *out,
-                  size_t size)
+static int resize(struct steps *s, struct plan *plan)
 {
     static const uint8_t black[4] = {0, 0, 0, 255};
-    const uint8_t *background = params->has_background ? params->background : black;
-    int err = open_checked(p, limits);
-    if (err)
+    const uint8_t *background = plan->params->has_background ? plan->params->background : black;
+    int err = open_checked(s, plan->limits);
+    if (err || (err = open_pages(s, plan)) || (err = cut(s, plan)) || (err = make_plan(s, plan)) ||
+        (err = scale(s, plan)) || (err = steps_eight_bits(s)))
         return err;
-    enum image_format format = params->format != IMAGE_UNKNOWN ? params->format : p->format;
-    bool alpha = encode_has_alpha(format);
-    bool sideways = vips_image_get_orientation_swap(p->at);
-    uint32_t width = (uint32_t)(sideways ? vips_image_get_height(p->at) : vips_image_get_width(p->at));
-    uint32_t height = (uint32_t)(sideways ? vips_image_get_width(p->at) : vips_image_get_height(p->at));
-    struct geometry g;
-    if (geometry_plan(params, width, height, p->format == IMAGE_JPEG, &g))
-        return fail_too_large(p, DETAIL_OUTPUT_SIDE, encode_side_max(format), UINT32_MAX);
-    if ((err = check_result(p, &g, format, limits)) || (err = load_shrunk(p, sideways, &g)) || (err = scale(p, &g)) ||
-        (err = to_eight_bits(p)) || (!alpha && (err = flatten(p, background))) ||
-        (err = to_canvas(p, &g, background, alpha)))
+    bool alpha = encode_has_alpha(plan->format);
+    if ((!alpha && (err = steps_flatten(s, background))) ||
+        (err = steps_canvas(s, plan->params, &plan->g, background, alpha)) || (err = filter(s, plan->params)))
         return err;
-    return write_result(p, format, params->quality, out, size);
+    return write_result(s, plan);
 }
 
-static void finish(struct pipeline *p)
+static void finish(struct steps *s)
 {
-    if (p->at)
-        g_object_unref(p->at);
+    if (s->at)
+        g_object_unref(s->at);
     vips_error_clear();
 }
 
 void convert_resize(const struct params *params, const uint8_t *data, size_t len, const struct convert_limits *limits,
                     uint8_t *out, size_t size, struct convert_answer *answer)
 {
-    struct pipeline p = {.data = data, .len = len, .answer = answer};
+    struct steps s = {.data = data, .len = len, .answer = answer};
+    struct plan plan = {.params = params, .limits = limits, .out = out, .size = size};
     *answer = (struct convert_answer){.outcome = OUTCOME_OK};
-    (void)resize(&p, params, limits, out, size);
-    finish(&p);
+    (void)resize(&s, &plan);
+    finish(&s);
 }
 
 static enum convert_space space_of(VipsImage *image)
@@ -395,13 +386,13 @@ static enum convert_space space_of(VipsImage *image)
 
 void convert_info(const uint8_t *data, size_t len, const struct convert_limits *limits, struct convert_answer *answer)
 {
-    struct pipeline p = {.data = data, .len = len, .answer = answer};
+    struct steps s = {.data = data, .len = len, .answer = answer};
     *answer = (struct convert_answer){.outcome = OUTCOME_OK};
-    if (open_checked(&p, limits) == 0) {
-        answer->info.orientation = (uint32_t)vips_image_get_orientation(p.at);
-        answer->info.space = space_of(p.at);
-        answer->info.alpha = vips_image_hasalpha(p.at) ? 1 : 0;
-        answer->info.profile = vips_image_get_typeof(p.at, VIPS_META_ICC_NAME) ? 1 : 0;
+    if (open_checked(&s, limits) == 0) {
+        answer->info.orientation = (uint32_t)vips_image_get_orientation(s.at);
+        answer->info.space = space_of(s.at);
+        answer->info.alpha = vips_image_hasalpha(s.at) ? 1 : 0;
+        answer->info.profile = vips_image_get_typeof(s.at, VIPS_META_ICC_NAME) ? 1 : 0;
     }
-    finish(&p);
+    finish(&s);
 }

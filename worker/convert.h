@@ -20,6 +20,9 @@ enum convert_detail {
     DETAIL_OUTPUT_SIDE,   /* a side is over what the format can hold */
     DETAIL_OUTPUT_BYTES,  /* the result is over its buffer */
     DETAIL_REQUEST,       /* the request did not parse */
+    DETAIL_MAX_BYTES,     /* no quality makes the result small enough; the smallest size is told */
+    DETAIL_CROP,          /* the crop lies outside */
+    DETAIL_PAGE,          /* there is no such page */
     DETAIL_COUNT
 };
 
@@ -57,7 +60,8 @@ struct convert_answer {
 /* Start libvips: one thread for a conversion, no caches, no loaders but ours. Starts no thread. ERR_INTERNAL. Once in a process. */
 int convert_open(void);
 
-/* Scale and encode the first page of `data` into out, of size bytes. Orientation is applied, colours are brought to sRGB, metadata are dropped. */
+/* Convert `data` into out, of size bytes: the first page, that of params->page, or all frames of an animation when the result can hold them.
+ * Orientation is applied, colours are brought to sRGB. */
 void convert_resize(const struct params *params, const uint8_t *data, size_t len, const struct convert_limits *limits,
                     uint8_t *out, size_t size, struct convert_answer *answer);
 

@@ -21,11 +21,13 @@ static double most(double a, double b)
 
 static struct shrink shrink_to(const struct params *p, double width, double height)
 {
-    struct shrink s = {p->width > 0 ? width / p->width : 1, p->height > 0 ? height / p->height : 1};
+    uint32_t to_width, to_height;
+    params_box(p, &to_width, &to_height);
+    struct shrink s = {to_width > 0 ? width / to_width : 1, to_height > 0 ? height / to_height : 1};
     if (p->fit == FIT_FILL) {
         /* Each side by itself. */
-    } else if (p->width == 0 || p->height == 0) {
-        s.across = s.down = p->width > 0 ? s.across : s.down;
+    } else if (to_width == 0 || to_height == 0) {
+        s.across = s.down = to_width > 0 ? s.across : s.down;
     } else {
         bool whole = p->fit == FIT_INSIDE || p->fit == FIT_CONTAIN;
         s.across = s.down = whole ? most(s.across, s.down) : least(s.across, s.down);
@@ -78,11 +80,49 @@ int geometry_plan(const struct params *params, uint32_t width, uint32_t height, 
         err = scaled(height, s.down, &out->height);
     if (err)
         return err;
-    uint32_t box_width = params->width > 0 ? params->width : out->width;
-    uint32_t box_height = params->height > 0 ? params->height : out->height;
+    uint32_t box_width, box_height;
+    params_box(params, &box_width, &box_height);
+    box_width = box_width > 0 ? box_width : out->width;
+    box_height = box_height > 0 ? box_height : out->height;
     bool cut = params->fit == FIT_COVER;
     bool pad = params->fit == FIT_CONTAIN;
     out->canvas_width = canvas(cut, pad, out->width, box_width);
     out->canvas_height = canvas(cut, pad, out->height, box_height);
     return 0;
+}
+
+/* Where each compass point lies: before the middle, in it, behind it. */
+static const struct {
+    int8_t x, y;
+} compass[] = {
+    [POSITION_CENTRE] = {0, 0},     [POSITION_NORTH] = {0, -1},    [POSITION_NORTHEAST] = {1, -1},
+    [POSITION_EAST] = {1, 0},       [POSITION_SOUTHEAST] = {1, 1}, [POSITION_SOUTH] = {0, 1},
+    [POSITION_SOUTHWEST] = {-1, 1}, [POSITION_WEST] = {-1, 0},     [POSITION_NORTHWEST] = {-1, -1},
+};
+
+static uint32_t part(uint32_t room, int8_t to, bool up)
+{
+    return to < 0 ? 0 : to > 0 ? room : (room + (up ? 1 : 0)) / 2;
+}
+
+/* The window's begin, so that its middle is as near to the point as it can be. */
+static uint32_t around(uint32_t focus, uint32_t side, uint32_t window)
+{
+    int64_t begin = ((int64_t)focus * side * 2 / PARAMS_FOCUS_ONE - window) / 2;
+    return begin < 0 ? 0 : begin > side - window ? side - window : (uint32_t)begin;
+}
+
+void geometry_place(const struct params *params, const struct geometry *g, uint32_t *x, uint32_t *y)
+{
+    bool cut = g->canvas_width <= g->width && g->canvas_height <= g->height;
+    uint32_t across = cut ? g->width - g->canvas_width : g->canvas_width - g->width;
+    uint32_t down = cut ? g->height - g->canvas_height : g->canvas_height - g->height;
+    if (params->position == POSITION_FOCUS) {
+        *x = around(params->focus_x, g->width, g->canvas_width);
+        *y = around(params->focus_y, g->height, g->canvas_height);
+        return;
+    }
+    enum params_position at = params->position <= POSITION_NORTHWEST ? params->position : POSITION_CENTRE;
+    *x = part(across, compass[at].x, cut);
+    *y = part(down, compass[at].y, cut);
 }

@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-/* Scale to `width` x `height`; then, where the canvas differs, cut its middle out or put it in the middle of the canvas. */
+/* Scale to `width` x `height`; then, where the canvas differs, cut that out of it or put it on the canvas. */
 struct geometry {
     uint32_t width, height;
     uint32_t canvas_width, canvas_height;
@@ -16,5 +16,8 @@ struct geometry {
 /* width and height (1 .. INT32_MAX) are those of the upright image; jpeg: it is a whole JPEG, whose decoder may shrink it. Sizes are sharp's: rounded to
  * the nearest pixel, at least 1. ERR_RANGE when a side does not fit 32 bits. */
 int geometry_plan(const struct params *params, uint32_t width, uint32_t height, bool jpeg, struct geometry *out);
+
+/* Where the canvas begins in a picture that is cut, or the picture on a canvas that is larger. The middle is rounded as sharp does. */
+void geometry_place(const struct params *params, const struct geometry *g, uint32_t *x, uint32_t *y);
 
 #endif

@@ -83,9 +83,90 @@ static void test_canonical_form_drops_defaults_and_orders(void **state)
     canonical("fit=outside&h=3", "height=3&fit=outside");
 }
 
+static void test_every_option_has_one_form(void **state)
+{
+    (void)state;
+    canonical("crop=0,10,200,100&w=5", "crop=0,10,200,100&width=5");
+    canonical("trim=10", "trim=10");
+    canonical("rotate=0&flip=0&flop=0", "");
+    canonical("flop=1&flip=1&rotate=270", "rotate=270&flip=1&flop=1");
+    canonical("dpr=2.00&w=100", "width=100&dpr=2");
+    canonical("dpr=1.5&w=100", "width=100&dpr=1.5");
+    canonical("dpr=1&w=100", "width=100");
+    canonical("w=5&h=5&fit=cover&position=center", "width=5&height=5&fit=cover");
+    canonical("w=5&h=5&fit=cover&position=southwest", "width=5&height=5&fit=cover&position=southwest");
+    canonical("w=5&h=5&fit=cover&position=0.50,1.0", "width=5&height=5&fit=cover&position=0.5,1");
+    canonical("w=5&h=5&fit=cover&position=0%2C0.3333", "width=5&height=5&fit=cover&position=0,0.3333");
+    canonical("w=5&kernel=lanczos3", "width=5");
+    canonical("w=5&kernel=nearest", "width=5&kernel=nearest");
+    canonical("blur=0.3&sharpen=10&grayscale=1", "blur=0.3&sharpen=10&grayscale=1");
+    canonical("format=webp&lossless=1&effort=0", "format=webp&lossless=1&effort=0");
+    canonical("format=jpeg&progressive=1&chroma=444", "format=jpeg&progressive=1&chroma=444");
+    canonical("max_bytes=5000&metadata=copyright&page=0", "max_bytes=5000&metadata=copyright&page=0");
+    canonical("metadata=none", "");
+    canonical("format=auto", "format=auto");
+    canonical("format=auto:avif,webp", "format=auto:avif,webp");
+}
+
+static void test_dpr_multiplies_the_box(void **state)
+{
+    uint32_t width, height;
+    struct params p = parsed("w=101&dpr=1.5");
+    (void)state;
+    params_box(&p, &width, &height);
+    assert_int_equal(width, 152);
+    assert_int_equal(height, 0);
+    p = parsed("w=1&h=3&dpr=0.1");
+    params_box(&p, &width, &height);
+    assert_int_equal(width, 1);
+    assert_int_equal(height, 1);
+    refused("w=9000&dpr=2", "dpr", "1 to 16383");
+}
+
+static void test_ranges_are_named(void **state)
+{
+    static const struct {
+        const char *query, *name, *part;
+    } cases[] = {
+        {"crop=1,2,3", "crop", "x,y,width,height"},
+        {"crop=1,2,3,0", "crop", "x,y,width,height"},
+        {"crop=1,2,3,4,5", "crop", "x,y,width,height"},
+        {"crop=-1,2,3,4", "crop", "x,y,width,height"},
+        {"trim=0", "trim", "1 to 255"},
+        {"trim=256", "trim", "1 to 255"},
+        {"rotate=45", "rotate", "0, 90, 180 or 270"},
+        {"flip=yes", "flip", "0 or 1"},
+        {"w=5&dpr=0.09", "dpr", "0.1 to 8"},
+        {"w=5&dpr=8.01", "dpr", "0.1 to 8"},
+        {"w=5&dpr=1.", "dpr", "0.1 to 8"},
+        {"w=5&dpr=1.005", "dpr", "two decimals"},
+        {"w=5&h=5&fit=cover&position=middle", "position", "north"},
+        {"w=5&h=5&fit=cover&position=0.5,1.1", "position", "fractions of 0 to 1"},
+        {"w=5&h=5&fit=cover&position=0.5", "position", "fractions of 0 to 1"},
+        {"w=5&kernel=box", "kernel", "lanczos3, lanczos2"},
+        {"blur=0.29", "blur", "0.3 to 100"},
+        {"blur=101", "blur", "0.3 to 100"},
+        {"sharpen=0", "sharpen", "0.1 to 10"},
+        {"format=avif&effort=10", "effort", "effort for avif must be 0 to 9"},
+        {"format=gif&effort=0", "effort", "effort for gif must be 1 to 10"},
+        {"format=webp&effort=11", "effort", "0 to 10"},
+        {"format=jpeg&chroma=422", "chroma", "420 or 444"},
+        {"max_bytes=99", "max_bytes", "100 to 1073741824"},
+        {"metadata=exif", "metadata", "none, copyright or all"},
+        {"page=10000", "page", "0 to 9999"},
+        {"format=auto:jpeg", "format", "or auto"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        refused(cases[i].query, cases[i].name, cases[i].part);
+}
+
 static void test_canonical_form_reads_back(void **state)
 {
     static const char *const queries[] = {"",
+                                          "crop=1,2,3,4&trim=9&rotate=90&flip=1&flop=1&w=9&dpr=2.25&kernel=mitchell",
+                                          "w=9&h=9&fit=cover&position=0.1234,0.9&blur=1.25&sharpen=0.5&grayscale=1",
+                                          "format=auto:webp&page=3&metadata=all&max_bytes=100&q=7",
                                           "w=1",
                                           "w=16383&h=16383&fit=fill",
                                           "w=5&h=5&fit=cover&format=avif&q=100",
@@ -109,6 +190,9 @@ static void test_colours_in_hex_and_by_name(void **state)
     canonical("background=00ff00FF", "background=00ff00");
     canonical("background=White", "background=ffffff");
     canonical("background=transparent", "background=00000000");
+    canonical("background=aliceblue", "background=f0f8ff");
+    canonical("background=RebeccaPurple", "background=663399");
+    canonical("background=yellowgreen", "background=9acd32");
 }
 
 static void test_numbers_out_of_range_are_refused(void **state)
@@ -136,7 +220,7 @@ static void test_unknown_values_are_refused(void **state)
 {
     (void)state;
     refused("w=5&fit=crop", "fit", "inside, cover, contain, fill or outside");
-    refused("format=bmp", "format", "jpeg, png, webp, avif, gif or tiff");
+    refused("format=bmp", "format", "jpeg, png, webp, avif, gif, tiff or auto");
     refused("enlarge=yes", "enlarge", "0 or 1");
     refused("background=12345", "background", "hex");
     refused("background=reddish", "background", "colour");
@@ -146,7 +230,7 @@ static void test_unknown_values_are_refused(void **state)
 static void test_unknown_repeated_and_malformed_are_refused(void **state)
 {
     (void)state;
-    refused("widht=5", "widht", "unknown parameter; known are width");
+    refused("widht=5", "widht", "unknown parameter; known are crop");
     refused("width=5&w=5", "width", "more than once");
     refused("width", "width", "must be");
     refused("width=5&", "", "name=value");
@@ -162,6 +246,20 @@ static void test_parameters_without_effect_are_refused(void **state)
 {
     (void)state;
     refused("fit=cover", "fit", "needs width or height");
+    refused("dpr=2", "dpr", "needs width or height");
+    refused("kernel=cubic", "kernel", "needs width or height");
+    refused("w=5&position=north", "position", "fit=cover or fit=contain");
+    refused("w=5&fit=cover&position=north", "position", "width and height");
+    refused("w=5&h=5&fit=contain&position=entropy", "position", "with fit=contain");
+    refused("w=5&h=5&fit=contain&position=0,0", "position", "with fit=contain");
+    refused("lossless=1", "lossless", "format=webp or format=avif");
+    refused("lossless=1&format=jpeg", "lossless", "format=webp or format=avif");
+    refused("progressive=1&format=webp", "progressive", "format=jpeg or format=png");
+    refused("chroma=444&format=webp", "chroma", "format=jpeg or format=avif");
+    refused("effort=3", "effort", "effort needs format=png");
+    refused("effort=3&format=jpeg", "effort", "effort needs format=png");
+    refused("format=webp&lossless=1&q=5", "quality", "no effect");
+    refused("format=avif&lossless=1&chroma=420", "chroma", "must be 444");
     refused("enlarge=1", "enlarge", "needs width or height");
     refused("format=png&quality=80", "quality", "lossless");
     refused("q=80&format=gif", "quality", "lossless");
@@ -186,6 +284,9 @@ int main(void)
         cmocka_unit_test(test_all_parameters_are_read),
         cmocka_unit_test(test_short_names_are_known),
         cmocka_unit_test(test_canonical_form_drops_defaults_and_orders),
+        cmocka_unit_test(test_every_option_has_one_form),
+        cmocka_unit_test(test_dpr_multiplies_the_box),
+        cmocka_unit_test(test_ranges_are_named),
         cmocka_unit_test(test_canonical_form_reads_back),
         cmocka_unit_test(test_colours_in_hex_and_by_name),
         cmocka_unit_test(test_numbers_out_of_range_are_refused),

@@ -49,7 +49,7 @@ static struct blob make(enum image_format format, int width, int height, bool al
         vips_image_set_int(image, VIPS_META_ORIENTATION, orientation);
         assert_int_equal(vips_jpegsave_buffer(image, &data, &b.len, NULL), 0);
     } else {
-        assert_int_equal(encode(image, format, 95, &data, &b.len), 0);
+        assert_int_equal(encode(image, format, &(struct params){.quality = 95}, &data, &b.len), 0);
     }
     /* Plain malloc, so that the sanitizer sees reads past the end. */
     b.data = malloc(b.len);

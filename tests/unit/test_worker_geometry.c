@@ -85,6 +85,51 @@ static void test_nothing_is_enlarged_when_told_so(void **state)
     check_same("w=200&h=7&fit=fill&enlarge=0", 100, 100, 100, 7);
 }
 
+static void check_place(const char *query, uint32_t w, uint32_t h, uint32_t x, uint32_t y)
+{
+    struct params p;
+    struct params_problem problem;
+    struct geometry g;
+    uint32_t left, top;
+    assert_int_equal(params_parse(query, strlen(query), &p, &problem), 0);
+    assert_int_equal(geometry_plan(&p, w, h, false, &g), 0);
+    geometry_place(&p, &g, &left, &top);
+    if (left != x || top != y)
+        fail_msg("%s of %ux%u: at %u,%u", query, w, h, left, top);
+}
+
+static void test_positions_are_within_the_room(void **state)
+{
+    (void)state;
+    /* 101 x 50 to 50 x 50: 51 columns to choose from; the middle is rounded up. */
+    check_place("w=50&h=50&fit=cover", 101, 50, 26, 0);
+    check_place("w=50&h=50&fit=cover&position=west", 101, 50, 0, 0);
+    check_place("w=50&h=50&fit=cover&position=southeast", 101, 50, 51, 0);
+    check_place("w=50&h=50&fit=cover&position=north", 50, 101, 0, 0);
+    check_place("w=50&h=50&fit=cover&position=southwest", 50, 101, 0, 51);
+    /* Padding: the middle is rounded down. */
+    check_place("w=51&h=50&fit=contain", 50, 100, 13, 0);
+    check_place("w=51&h=50&fit=contain&position=east", 50, 100, 26, 0);
+    check_place("w=50&h=50&fit=contain&position=south", 100, 50, 0, 25);
+}
+
+static void test_focus_is_as_near_to_the_middle_as_can_be(void **state)
+{
+    (void)state;
+    check_place("w=50&h=50&fit=cover&position=0,0", 200, 50, 0, 0);
+    check_place("w=50&h=50&fit=cover&position=1,1", 200, 50, 150, 0);
+    check_place("w=50&h=50&fit=cover&position=0.5,0.5", 200, 50, 75, 0);
+    check_place("w=50&h=50&fit=cover&position=0.25,0.5", 200, 50, 25, 0);
+    check_place("w=50&h=50&fit=cover&position=0.1,0.5", 200, 50, 0, 0);
+}
+
+static void test_dpr_gives_more_pixels(void **state)
+{
+    (void)state;
+    check_same("w=100&dpr=2", 640, 480, 200, 150);
+    check("w=100&h=100&fit=cover&dpr=1.5", 600, 300, 300, 150, 150, 150);
+}
+
 /* What sharp made of each case: tests/data/record_sharp_dimensions.mjs. */
 struct recorded {
     char format[8], fit[8];
@@ -147,6 +192,9 @@ int main(void)
         cmocka_unit_test(test_outside_reaches_both_sides),
         cmocka_unit_test(test_nothing_is_enlarged_when_told_so),
         cmocka_unit_test(test_dimensions_are_those_of_sharp),
+        cmocka_unit_test(test_positions_are_within_the_room),
+        cmocka_unit_test(test_focus_is_as_near_to_the_middle_as_can_be),
+        cmocka_unit_test(test_dpr_gives_more_pixels),
         cmocka_unit_test(test_absurd_aspect_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: MIT */
+/* The options of a resize: a line for each, with its names, its range and its field. */
+#include "params_parts.h"
+
+#include <stdio.h>
+#include <string.h>
+
+_Static_assert(sizeof(enum params_fit) == sizeof(uint32_t), "choices are read and written as numbers");
+
+static uint32_t field_get(const struct option *o, const struct params *p)
+{
+    uint32_t n;
+    memcpy(&n, (const char *)p + o->at, sizeof(n));
+    return n;
+}
+
+static void field_set(const struct option *o, struct params *p, uint32_t n)
+{
+    memcpy((char *)p + o->at, &n, sizeof(n));
+}
+
+/* ---- Numbers. 0 is the default; of those that may be 0 themselves the field holds one more. ---- */
+
+static int number_read(const struct option *o, const char *text, struct params *p)
+{
+    uint32_t n;
+    int err = value_read_number(text, o->min, o->max, &n);
+    if (!err)
+        field_set(o, p, o->min == 0 ? n + 1 : n);
+    return err;
+}
+
+static void number_write(const struct option *o, const struct params *p, char text[PARAMS_VALUE_SIZE])
+{
+    uint32_t n = field_get(o, p);
+    if (n > 0)
+        snprintf(text, PARAMS_VALUE_SIZE, "%u", o->min == 0 ? n - 1 : n);
+}
+
+static const struct option_kind number = {number_read, number_write};
+
+enum { HUNDREDTHS = 2 };
+
+static int hundredths_read(const struct option *o, const char *text, struct params *p)
+{
+    uint32_t n;
+    int err = value_read_decimal(text, HUNDREDTHS, o->min, o->max, &n);
+    if (!err)
+        field_set(o, p, n);
+    return err;
+}
+
+static void hundredths_write(const struct option *o, const struct params *p, char text[PARAMS_VALUE_SIZE])
+{
+    uint32_t n = field_get(o, p);
+    if (n > 0)
+        value_write_decimal(n, HUNDREDTHS, text);
+}
+
+static const struct option_kind hundredths = {hundredths_read, hundredths_write};
+
+/* ---- Switches ---- */
+
+static int flag_read(const struct option *o, const char *text, struct params *p)
+{
+    if (strcmp(text, "0") != 0 && strcmp(text, "1") != 0)
+        return ERR_INVALID;
+    *((bool *)p + o->at) = text[0] == '1';
+    return 0;
+}
+
+static void flag_write(const struct option *o, const struct params *p, char text[PARAMS_VALUE_SIZE])
+{
+    if (*((const bool *)p + o->at))
+        snprintf(text, PARAMS_VALUE_SIZE, "1");
+}
+
+static const struct option_kind flag = {flag_read, flag_write};
+
+static void enlarge_write(const struct option *o, const struct params *p, char text[PARAMS_VALUE_SIZE])
+{
+    (void)o;
+    bool usual = p->fit != FIT_INSIDE;
+    if (p->enlarge != usual)
+        snprintf(text, PARAMS_VALUE_SIZE, "%d", p->enlarge);
+}
+
+static const struct option_kind enlarging = {flag_read, enlarge_write};
+
+/* ---- Choices ---- */
+
+static int choice_read(const struct option *o, const char *text, struct params *p)
+{
+    for (uint32_t i = 0; o->words[i]; i++) {
+        if (strcmp(text, o->words[i]) == 0) {
+            field_set(o, p, i);
+            return 0;
+        }
+    }
+    return ERR_INVALID;
+}
+
+static void choice_write(const struct option *o, const struct params *p, char text[PARAMS_VALUE_SIZE])
+{
+    uint32_t n = field_get(o, p);
+    if (n > 0)
+        snprintf(text, PARAMS_VALUE_SIZE, "%s", o->words[n]);
+}
+
+static const struct option_kind choice = {choice_read, choice_write};
+
+/* Choices that are numbers: the field holds the number. */
+static int measure_read(const struct option *o, const char *text, struct params *p)
+{
+    uint32_t n;
+    size_t i = 0;
+    while (o->words[i] && strcmp(text, o->words[i]) != 0)
+        i++;
+    if (!o->words[i] || value_read_number(text, 0, o->max, &n))
+        return ERR_INVALID;
+    field_set(o, p, n);
+    return 0;
+}
+
+static void measure_write(const struct option *o, const struct params *p, char text[PARAMS_VALUE_SIZE])
+{
+    uint32_t n = field_get(o, p);
+    if (n > 0)
+        snprintf(text, PARAMS_VALUE_SIZE, "%u", n);
+}
+
+static const struct option_kind measure = {measure_read, measure_write};
+
+/* ---- Positions ---- */
+
+static const char *const position_words[] = {
+    [POSITION_CENTRE] = "centre",       [POSITION_NORTH] = "north",         [POSITION_NORTHEAST] = "northeast",
+    [POSITION_EAST] = "east",           [POSITION_SOUTHEAST] = "southeast", [POSITION_SOUTH] = "south",
+    [POSITION_SOUTHWEST] = "southwest", [POSITION_WEST] = "west",           [POSITION_NORTHWEST] = "northwest",
+    [POSITION_ENTROPY] = "entropy",     [POSITION_ATTENTION] = "attention", NULL,
+};
+
+enum { FOCUS_DIGITS = 4 };
+
+/* Split "a,b,…" into exactly count texts, in place. */
+static int split(char *text, char *parts[], size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        char *comma = strchr(text, ',');
+        if ((comma != NULL) != (i + 1 < count))
+            return ERR_INVALID;
+        parts[i] = text;
+        if (comma) {
+            *comma = '\0';
+            text = comma + 1;
+        }
+    }
+    return 0;
+}
+
+static int position_read(const struct option *o, const char *text, struct params *p)
+{
+    char copy[PARAMS_VALUE_SIZE];
+    char *part[2];
+    if (strcmp(text, "center") == 0)
+        text = "centre";
+    if (choice_read(o, text, p) == 0)
+        return 0;
+    snprintf(copy, sizeof(copy), "%s", text);
+    if (split(copy, part, 2) || value_read_decimal(part[0], FOCUS_DIGITS, 0, PARAMS_FOCUS_ONE, &p->focus_x) ||
+        value_read_decimal(part[1], FOCUS_DIGITS, 0, PARAMS_FOCUS_ONE, &p->focus_y))
+        return ERR_INVALID;
+    p->position = POSITION_FOCUS;
+    return 0;
+}
+
+static void position_write(const struct option *o, const struct params *p, char text[PARAMS_VALUE_SIZE])
+{
+    char x[PARAMS_VALUE_SIZE];
+    char y[PARAMS_VALUE_SIZE];
+    if (p->position != POSITION_FOCUS) {
+        choice_write(o, p, text);
+        return;
+    }
+    value_write_decimal(p->focus_x, FOCUS_DIGITS, x);
+    value_write_decimal(p->focus_y, FOCUS_DIGITS, y);
+    snprintf(text, PARAMS_VALUE_SIZE, "%.30s,%.30s", x, y);
+}
+
+static const struct option_kind position = {position_read, position_write};
+
+/* ---- Crops ---- */
+
+enum { CROP_MAX = 1000000 };
+
+static int crop_read(const struct option *o, const char *text, struct params *p)
+{
+    char copy[PARAMS_VALUE_SIZE];
+    char *part[4];
+    (void)o;
+    snprintf(copy, sizeof(copy), "%s", text);
+    if (split(copy, part, 4) || value_read_number(part[0], 0, CROP_MAX, &p->crop_x) ||
+        value_read_number(part[1], 0, CROP_MAX, &p->crop_y) ||
+        value_read_number(part[2], 1, CROP_MAX, &p->crop_width) ||
+        value_read_number(part[3], 1, CROP_MAX, &p->crop_height))
+        return ERR_INVALID;
+    return 0;
+}
+
+static void crop_write(const struct option *o, const struct params *p, char text[PARAMS_VALUE_SIZE])
+{
+    (void)o;
+    if (p->crop_width > 0)
+        snprintf(text, PARAMS_VALUE_SIZE, "%u,%u,%u,%u", p->crop_x, p->crop_y, p->crop_width, p->crop_height);
+}
+
+static const struct option_kind crop = {crop_read, crop_write};
+
+/* ---- Formats ---- */
+
+/* "auto" with what the client takes: our own form, once Accept was read. */
+static const char *const auto_words[] = {"auto", "auto:avif", "auto:webp", "auto:avif,webp"};
+
+static int format_read(const struct option *o, const char *text, struct params *p)
+{
+    (void)o;
+    for (uint32_t i = 0; i < sizeof(auto_words) / sizeof(auto_words[0]); i++) {
+        if (strcmp(text, auto_words[i]) == 0) {
+            p->format_auto = true;
+            p->auto_formats = i;
+            return 0;
+        }
+    }
+    p->format = image_format_by_name(text);
+    return p->format == IMAGE_UNKNOWN ? ERR_INVALID : 0;
+}
+
+static void format_write(const struct option *o, const struct params *p, char text[PARAMS_VALUE_SIZE])
+{
+    (void)o;
+    if (p->format_auto)
+        snprintf(text, PARAMS_VALUE_SIZE, "%s", auto_words[p->auto_formats & (AUTO_AVIF | AUTO_WEBP)]);
+    else if (p->format != IMAGE_UNKNOWN)
+        snprintf(text, PARAMS_VALUE_SIZE, "%s", image_format_name(p->format));
+}
+
+static const struct option_kind format = {format_read, format_write};
+
+/* ---- Colours ---- */
+
+static int colour_read(const struct option *o, const char *text, struct params *p)
+{
+    (void)o;
+    p->has_background = true;
+    return value_read_colour(text, p->background);
+}
+
+static void colour_write(const struct option *o, const struct params *p, char text[PARAMS_VALUE_SIZE])
+{
+    const uint8_t *c = p->background;
+    (void)o;
+    if (!p->has_background)
+        return;
+    if (c[3] == 255)
+        snprintf(text, PARAMS_VALUE_SIZE, "%02x%02x%02x", c[0], c[1], c[2]);
+    else
+        snprintf(text, PARAMS_VALUE_SIZE, "%02x%02x%02x%02x", c[0], c[1], c[2], c[3]);
+}
+
+static const struct option_kind colour = {colour_read, colour_write};
+
+/* ---- The table ---- */
+
+static const char *const fit_words[] = {
+    [FIT_INSIDE] = "inside", [FIT_COVER] = "cover",     [FIT_CONTAIN] = "contain",
+    [FIT_FILL] = "fill",     [FIT_OUTSIDE] = "outside", NULL,
+};
+static const char *const kernel_words[] = {
+    [KERNEL_LANCZOS3] = "lanczos3",
+    [KERNEL_LANCZOS2] = "lanczos2",
+    [KERNEL_MITCHELL] = "mitchell",
+    [KERNEL_CUBIC] = "cubic",
+    [KERNEL_LINEAR] = "linear",
+    [KERNEL_NEAREST] = "nearest",
+    NULL,
+};
+static const char *const metadata_words[] = {
+    [METADATA_NONE] = "none", [METADATA_COPYRIGHT] = "copyright", [METADATA_ALL] = "all", NULL};
+static const char *const angles[] = {"0", "90", "180", "270", NULL};
+static const char *const subsamplings[] = {"420", "444", NULL};
+
+#define AT(field) offsetof(struct params, field)
+
+/* Its order is the canonical form's. */
+const struct option params_options[] = {
+    {"crop", NULL, "x,y,width,height in whole pixels of the upright image", &crop, 0, 0, 0, NULL},
+    {"trim", NULL, "1 to 255", &number, AT(trim), 1, 255, NULL},
+    {"rotate", NULL, "0, 90, 180 or 270", &measure, AT(rotate), 0, 270, angles},
+    {"flip", NULL, "0 or 1", &flag, AT(flip), 0, 1, NULL},
+    {"flop", NULL, "0 or 1", &flag, AT(flop), 0, 1, NULL},
+    {"width", "w", "1 to 16383", &number, AT(width), 1, PARAMS_DIMENSION_MAX, NULL},
+    {"height", "h", "1 to 16383", &number, AT(height), 1, PARAMS_DIMENSION_MAX, NULL},
+    {"dpr", NULL, "0.1 to 8, with at most two decimals", &hundredths, AT(dpr), 10, 800, NULL},
+    {"fit", NULL, "inside, cover, contain, fill or outside", &choice, AT(fit), 0, 0, fit_words},
+    {"position", NULL,
+     "centre, north, northeast, east, southeast, south, southwest, west, northwest, entropy, attention, or x,y in "
+     "fractions of 0 to 1",
+     &position, AT(position), 0, 0, position_words},
+    {"enlarge", NULL, "0 or 1", &enlarging, AT(enlarge), 0, 1, NULL},
+    {"kernel", NULL, "lanczos3, lanczos2, mitchell, cubic, linear or nearest", &choice, AT(kernel), 0, 0, kernel_words},
+    {"blur", NULL, "0.3 to 100, with at most two decimals", &hundredths, AT(blur), 30, 10000, NULL},
+    {"sharpen", NULL, "0.1 to 10, with at most two decimals", &hundredths, AT(sharpen), 10, 1000, NULL},
+    {"grayscale", NULL, "0 or 1", &flag, AT(grayscale), 0, 1, NULL},
+    {"format", NULL, "jpeg, png, webp, avif, gif, tiff or auto", &format, 0, 0, 0, NULL},
+    {"quality", "q", "1 to 100", &number, AT(quality), 1, 100, NULL},
+    {"lossless", NULL, "0 or 1", &flag, AT(lossless), 0, 1, NULL},
+    {"effort", NULL, "0 to 10", &number, AT(effort), 0, 10, NULL},
+    {"progressive", NULL, "0 or 1", &flag, AT(progressive), 0, 1, NULL},
+    {"chroma", NULL, "420 or 444", &measure, AT(chroma), 0, 444, subsamplings},
+    {"max_bytes", NULL, "100 to 1073741824", &number, AT(max_bytes), 100, 1 << 30, NULL},
+    {"metadata", NULL, "none, copyright or all", &choice, AT(metadata), 0, 0, metadata_words},
+    {"page", NULL, "0 to 9999", &number, AT(page), 0, IMAGE_PAGES_MAX - 1, NULL},
+    {"background", NULL, "a colour as RGB, RGBA, RRGGBB or RRGGBBAA in hex, or a CSS colour name", &colour, 0, 0, 0,
+     NULL},
+};
+const size_t params_option_count = sizeof(params_options) / sizeof(params_options[0]);
+_Static_assert(sizeof(params_options) / sizeof(params_options[0]) <= PARAMS_OPTIONS_MAX, "room for what was seen");
+
+size_t params_option_find(const char *name)
+{
+    size_t i = 0;
+    while (i < params_option_count && strcmp(name, params_options[i].name) != 0 &&
+           (!params_options[i].alias || strcmp(name, params_options[i].alias) != 0))
+        i++;
+    return i;
+}
+
+const char *params_fit_name(enum params_fit fit)
+{
+    return (unsigned)fit <= FIT_OUTSIDE ? fit_words[fit] : "unknown";
+}
