@@ -91,6 +91,8 @@ static const struct conf_key table[CONF_COUNT] = {
         "Longest conversion. A converter that takes longer is killed and replaced."),
     [CONF_WORKER_MAX_PIXELS] = INT("worker", "max_pixels", 1, INT64_C(10000000000), "100000000", false,
         "Most pixels of an image, all its pages together, judged from its header before it is decoded."),
+    [CONF_WORKER_MAX_FRAMES] = INT("worker", "max_frames", 1, 10000, "1000", false,
+        "Most frames of an animation."),
     [CONF_WORKER_MAX_OUTPUT_BYTES] = SIZE("worker", "max_output_bytes", 64 * KIB, 1 * GIB, "64M", false,
         "Longest result of a conversion."),
     [CONF_WORKER_MEMORY_BYTES] = SIZE("worker", "memory_bytes", 0, 1024 * GIB, "0", false,

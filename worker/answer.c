@@ -14,6 +14,7 @@ static const char *const by_detail[DETAIL_COUNT] = {
     [DETAIL_REQUEST] = "the parameters were not understood",
     [DETAIL_MAX_BYTES] = "no quality makes the result as small as max_bytes; the smallest that was reached is told",
     [DETAIL_CROP] = "crop must lie within the upright image",
+    [DETAIL_FRAMES] = "the animation has more frames than allowed",
     [DETAIL_PAGE] = "the image has no such page; pages count from 0",
 };
 

@@ -320,7 +320,7 @@ static int write_result(struct steps *s, const struct plan *plan)
     size_t len = 0;
     int err = plan->params->max_bytes > 0 ? write_within(s, plan, &data, &len)
                                           : encode(s->at, plan->format, plan->params, &data, &len);
-    if (err)
+    if (err || !data)
         return s->answer->outcome != OUTCOME_OK ? err : steps_fail(s, OUTCOME_UNDECODABLE, DETAIL_DAMAGED);
     if (len > plan->size) {
         err = steps_fail_too_large(s, DETAIL_OUTPUT_BYTES, plan->size, len);

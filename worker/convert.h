@@ -23,6 +23,7 @@ enum convert_detail {
     DETAIL_MAX_BYTES,     /* no quality makes the result small enough; the smallest size is told */
     DETAIL_CROP,          /* the crop lies outside */
     DETAIL_PAGE,          /* there is no such page */
+    DETAIL_FRAMES,        /* too many frames come in */
     DETAIL_COUNT
 };
 

@@ -146,6 +146,10 @@ static void job_refuse(struct jobs *jobs, struct job *j, enum outcome outcome, e
 {
     struct wire_result r;
     result_init(j, outcome, detail, &r);
+    if (detail == DETAIL_FRAMES) {
+        r.limit_value = jobs->config.max_frames;
+        r.actual_value = j->header.pages;
+    }
     if (detail == DETAIL_PIXELS) {
         r.limit_value = jobs->config.max_pixels;
         r.actual_value = image_header_pixels(&j->header);
@@ -172,6 +176,8 @@ static bool job_admit(struct jobs *jobs, struct job *j)
         job_refuse(jobs, j, OUTCOME_UNDECODABLE, DETAIL_DAMAGED);
     else if (image_header_pixels(&j->header) > jobs->config.max_pixels)
         job_refuse(jobs, j, OUTCOME_TOO_LARGE, DETAIL_PIXELS);
+    else if (j->header.format != IMAGE_TIFF && j->header.pages > jobs->config.max_frames)
+        job_refuse(jobs, j, OUTCOME_TOO_LARGE, DETAIL_FRAMES);
     else
         return true;
     return false;

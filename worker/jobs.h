@@ -21,6 +21,7 @@ struct jobs;
 struct jobs_config {
     struct metrics *metrics;
     uint64_t max_pixels;
+    uint32_t max_frames; /* of an animation */
     bool test_mode;
     uint32_t sleep_ms; /* test mode: converters sleep so long; 0: they convert */
     /* A job has ended; with wanted, its result goes to the API: r without status, and a body. */

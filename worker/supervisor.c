@@ -295,6 +295,7 @@ static int open_jobs(struct supervisor *s)
     struct jobs_config jobs = {
         .metrics = s->daemon->metrics,
         .max_pixels = (uint64_t)conf_int(conf, CONF_WORKER_MAX_PIXELS),
+        .max_frames = (uint32_t)conf_int(conf, CONF_WORKER_MAX_FRAMES),
         .test_mode = s->daemon->test_mode,
         .sleep_ms = test_sleep_ms(s->daemon),
         .ended = on_job_ended,
