@@ -192,6 +192,9 @@ static bool check_resize(struct applicant *p)
         return false;
     }
     _Static_assert((int)WIRE_REQUEST_SIZE >= (int)PARAMS_CANONICAL_SIZE, "canonical parameters fit a JOB");
+    if (params.format_auto)
+        params.auto_formats |= p->head->accepts;
+    r->varies = params.format_auto;
     params_format(&params, r->canonical);
     r->operation = OPERATION_RESIZE;
     return true;

@@ -14,6 +14,7 @@ struct head {
     const char *method;
     bool http11;
     bool expects_continue;
+    uint32_t accepts; /* of Accept, what format=auto goes by */
     const char *authorization;
     const char *content_type;
     const char *request_id;

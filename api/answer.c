@@ -86,6 +86,8 @@ static void add_rest(struct answer *a, const struct request *r, enum problem_typ
         add(a, "traceparent", "%s", r->traceparent);
     if (r->limited)
         add_rate(a, r);
+    if (r->varies)
+        add(a, "Vary", "Accept");
     if (type == PROBLEM_METHOD_NOT_ALLOWED)
         add(a, "Allow", "%s", route_allow(r->parsed.route));
     if (close)

@@ -2,6 +2,7 @@
 /* The callbacks of libmicrohttpd; the only file that knows it. */
 #include "http.h"
 
+#include "accept.h"
 #include "admission.h"
 #include "answer.h"
 #include "api.h"
@@ -83,6 +84,8 @@ static enum MHD_Result on_header(void *arg, enum MHD_ValueKind kind, const char 
     for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
         if (!*wanted[i].value && strcasecmp(name, wanted[i].name) == 0)
             *wanted[i].value = value;
+    if (strcasecmp(name, "Accept") == 0)
+        head->accepts |= accept_formats(value);
     if (strcasecmp(name, "Expect") == 0 && strcasecmp(value, "100-continue") == 0)
         head->expects_continue = true;
     return MHD_YES;

@@ -71,6 +71,7 @@ struct request {
     uint64_t customer;
     enum operation operation;
     char canonical[WIRE_REQUEST_SIZE];
+    bool varies; /* the answer depends on Accept */
 
     /* Monotonic times; 0: not reached. */
     int64_t started_us;

@@ -338,3 +338,43 @@ def test_page_is_one_frame(system, key, input_format):
         assert len(told) == 1 and near(told[0][0], Image.new("RGB", (1, 1), STRIPES[page]).getpixel((0, 0)))
     assert len(frames_of(convert(system, key, "page=2", data))) == 1
     assert "no such page" in refused(system, key, "page=4", data)["detail"]
+
+
+def test_too_many_frames_are_refused(make_system):
+    system = make_system(env={"CAVAGE_WORKER_MAX_FRAMES": "3"})
+    key = system.new_customer("frames")
+    problem = refused(system, key, "width=10", animation("gif"), status=422)
+    assert problem["limit"] == 3 and problem["actual"] == 4
+    assert len(frames_of(convert(system, key, "width=10", animation("gif", frames=3)))) == 3
+
+
+# ---- format=auto ----
+
+BROWSER = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
+
+
+@pytest.mark.parametrize(
+    ("accept", "wanted"),
+    [(BROWSER, "avif"), ("image/webp,*/*", "webp"), ("*/*", "jpeg"), (None, "jpeg"), ("image/avif;q=0,image/webp;q=0.1", "webp"), ("image/jpeg", "jpeg"),
+     ("image/avif;q=0.3,image/webp;q=0.8", "webp")],
+)
+def test_auto_follows_accept(system, key, png, accept, wanted):
+    answer = system.post("/v1/resize?format=auto&width=100", png, key, headers={"Accept": accept})
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["Content-Type"] == f"image/{wanted}"
+    assert answer.headers["Vary"] == "Accept"
+
+
+def test_auto_keeps_transparency_and_frames(system, key):
+    clear = io.BytesIO()
+    Image.new("RGBA", (20, 20), (255, 0, 0, 90)).save(clear, "PNG")
+    plain, browser = {"Accept": "*/*"}, {"Accept": BROWSER}
+    assert system.post("/v1/resize?format=auto", clear.getvalue(), key, headers=plain).headers["Content-Type"] == "image/png"
+    assert system.post("/v1/resize?format=auto", animation("webp"), key, headers=plain).headers["Content-Type"] == "image/gif"
+    made = system.post("/v1/resize?format=auto", animation("gif"), key, headers=browser)
+    assert made.headers["Content-Type"] == "image/webp"
+    assert len(frames_of(made.content)) == 4
+
+
+def test_only_auto_varies(system, key, png):
+    assert "Vary" not in system.post("/v1/resize?format=png&width=10", png, key, headers={"Accept": BROWSER}).headers

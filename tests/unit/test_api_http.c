@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The pure parts of the API's HTTP: framing, paths, tokens, multipart, job numbers, metric names, costs. */
+#include "accept.h"
 #include "cost.h"
 #include "framing.h"
 #include "jobs.h"
@@ -9,6 +10,7 @@
 #include "token.h"
 
 #include "cavage/err.h"
+#include "cavage/params.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,6 +20,35 @@
 #include <string.h>
 
 #include <cmocka.h>
+
+/* ---- Accept ---- */
+
+static void test_accept_names_formats(void **state)
+{
+    static const struct {
+        const char *value;
+        uint32_t formats;
+    } cases[] = {
+        {"image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8", AUTO_AVIF | AUTO_WEBP},
+        {"image/webp", AUTO_WEBP},
+        {"IMAGE/AVIF ; q=1.0", AUTO_AVIF},
+        {"text/html, image/webp;q=0.5 , image/avif;q=0.9", AUTO_AVIF | AUTO_WEBP},
+        {"image/avif;q=0.5,image/webp;q=0.501", AUTO_WEBP},
+        {"image/avif;q=0, image/webp;q=0.000", 0},
+        {"image/avif;v=1;q=0,image/webp;x=\"q=0\"", AUTO_WEBP},
+        {"image/webp;q=nonsense", AUTO_WEBP},
+        {"image/webp;q=", AUTO_WEBP},
+        {"*/*", 0},
+        {"image/*;q=1", 0},
+        {"image/webpx, ximage/avif, image/", 0},
+        {"", 0},
+        {",,;;,;q=0,", 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        if (accept_formats(cases[i].value) != cases[i].formats)
+            fail_msg("%s: %u", cases[i].value, accept_formats(cases[i].value));
+}
 
 /* ---- Framing ---- */
 
@@ -390,6 +421,7 @@ static void test_cost_grows_with_pixels_and_is_bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_accept_names_formats),
         cmocka_unit_test(test_framing_takes_what_is_certain),
         cmocka_unit_test(test_framing_refuses_what_is_doubtful),
         cmocka_unit_test(test_framing_refuses_a_head_with_bytes_unaccounted_for),
