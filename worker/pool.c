@@ -143,13 +143,14 @@ static int slot_deliver(struct pool *p, struct slot *s, pid_t pid, int pidfd)
     return 0;
 }
 
-/* Once: what is missing is missing for all of them. */
+/* Once, and again when it changes: a limit of namespaces may be reached later. */
 static void tell_sandbox(struct pool *p, uint32_t missing)
 {
     char text[SANDBOX_MISSING_SIZE];
-    if (p->sandbox_told)
+    if (p->sandbox_told && p->sandbox_missing == missing)
         return;
     p->sandbox_told = true;
+    p->sandbox_missing = missing;
     metrics_set(p->config.metrics, METRIC_SANDBOX_MISSING, __builtin_popcount(missing));
     if (missing)
         log_warn("sandbox_incomplete", "converters run with less than the whole sandbox",

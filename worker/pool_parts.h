@@ -19,7 +19,8 @@ struct pool {
     int64_t backoff_us;
     int64_t watch_at_us;
     bool sandbox_told;
-    bool zygote_proven; /* it has made a converter */
+    uint32_t sandbox_missing; /* as it was told */
+    bool zygote_proven;       /* it has made a converter */
     uint64_t generation;
     unsigned count;
     struct slot slots[];
