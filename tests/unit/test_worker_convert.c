@@ -256,6 +256,77 @@ static void test_cut_images_are_undecodable(void **state)
     }
 }
 
+static void test_options_work_in_every_format(void **state)
+{
+    static const struct {
+        const char *query;
+        uint32_t width, height;
+    } cases[] = {
+        {"crop=10,10,40,20", 40, 20},
+        {"crop=10,10,40,20&rotate=90&w=10", 10, 20},
+        {"rotate=270&flip=1&flop=1", 64, 96},
+        {"w=20&h=20&fit=cover&position=entropy", 20, 20},
+        {"w=20&h=20&fit=cover&position=attention", 20, 20},
+        {"w=20&h=20&fit=cover&position=0.9,0.1", 20, 20},
+        {"w=20&h=20&fit=contain&position=north&background=tomato", 20, 20},
+        {"w=30&kernel=nearest", 30, 20},
+        {"w=30&kernel=mitchell&grayscale=1", 30, 20},
+        {"w=30&dpr=2&blur=1.5&sharpen=0.8", 60, 40},
+        {"w=30&metadata=all", 30, 20},
+        {"w=30&metadata=copyright&max_bytes=100000", 30, 20},
+        {"page=0&w=30", 30, 20},
+    };
+    (void)state;
+    for (int alpha = 0; alpha < 2; alpha++) {
+        for (int f = IMAGE_JPEG; f < IMAGE_FORMAT_COUNT; f++) {
+            struct blob in = make((enum image_format)f, 96, 64, alpha == 1 && f != IMAGE_JPEG, 1);
+            for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+                struct convert_answer a = run(&in, cases[i].query, &wide, OUT_BYTES);
+                check_made(&a, (enum image_format)f, cases[i].width, cases[i].height);
+            }
+            free(in.data);
+        }
+    }
+}
+
+static void test_trim_cuts_what_is_clear(void **state)
+{
+    struct blob in = make(IMAGE_PNG, 80, 40, true, 1);
+    (void)state;
+    /* Of the upper half alone: below, even clear pixels have another colour than the first. */
+    struct convert_answer a = run(&in, "crop=0,0,80,10&trim=10", &wide, OUT_BYTES);
+    check_made(&a, IMAGE_PNG, 40, 10);
+    free(in.data);
+}
+
+static void test_max_bytes_tells_the_smallest_size(void **state)
+{
+    struct blob in = make(IMAGE_PNG, 96, 64, false, 1);
+    struct convert_answer least, a;
+    (void)state;
+    least = run(&in, "format=jpeg&q=1", &wide, OUT_BYTES);
+    a = run(&in, "format=jpeg&max_bytes=100", &wide, OUT_BYTES);
+    assert_int_equal(a.outcome, OUTCOME_TOO_LARGE);
+    assert_int_equal(a.detail, DETAIL_MAX_BYTES);
+    assert_int_equal(a.limit_value, 100);
+    assert_int_equal(a.actual_value, least.len);
+    free(in.data);
+}
+
+static void test_what_the_image_has_not_is_refused(void **state)
+{
+    struct blob in = make(IMAGE_GIF, 96, 64, false, 1);
+    struct convert_answer a;
+    (void)state;
+    a = run(&in, "crop=90,0,7,1", &wide, OUT_BYTES);
+    assert_int_equal(a.outcome, OUTCOME_BAD_REQUEST);
+    assert_int_equal(a.detail, DETAIL_CROP);
+    a = run(&in, "page=1", &wide, OUT_BYTES);
+    assert_int_equal(a.outcome, OUTCOME_BAD_REQUEST);
+    assert_int_equal(a.detail, DETAIL_PAGE);
+    free(in.data);
+}
+
 static void test_other_data_are_not_an_image(void **state)
 {
     static const char svg[] = "<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>";
@@ -312,6 +383,10 @@ int main(void)
         cmocka_unit_test(test_side_over_the_format_s_is_refused),
         cmocka_unit_test(test_more_avif_than_can_be_encoded_is_refused),
         cmocka_unit_test(test_cut_images_are_undecodable),
+        cmocka_unit_test(test_options_work_in_every_format),
+        cmocka_unit_test(test_trim_cuts_what_is_clear),
+        cmocka_unit_test(test_max_bytes_tells_the_smallest_size),
+        cmocka_unit_test(test_what_the_image_has_not_is_refused),
         cmocka_unit_test(test_other_data_are_not_an_image),
         cmocka_unit_test(test_info_tells_of_the_image),
     };
