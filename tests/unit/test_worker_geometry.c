@@ -156,11 +156,12 @@ static void check_recorded(const struct recorded *r)
 /* A line of the table; its fields are in the struct's order, but fit, which is the fifth. */
 static struct recorded record_read(char *line)
 {
-    struct recorded r = {.format = strtok(line, ",")};
+    char *rest;
+    struct recorded r = {.format = strtok_r(line, ",", &rest)};
     unsigned *const numbers[] = {&r.width,   &r.height,       &r.orientation,  NULL, &r.to_width, &r.to_height,
                                  &r.enlarge, &r.result_width, &r.result_height};
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
-        const char *field = strtok(NULL, ",");
+        const char *field = strtok_r(NULL, ",", &rest);
         assert_non_null(field);
         if (numbers[i])
             *numbers[i] = (unsigned)strtoul(field, NULL, 10);
