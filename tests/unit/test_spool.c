@@ -405,6 +405,15 @@ static void test_meter_that_missed_one_gets_it(void **state)
     assert_int_equal(spool_flush(spool, WAIT_MS), ERR_OK);
 }
 
+/* Receive until the batch `last` comes; those before it may come again. */
+static void must_receive_up_to(struct batch *batch, uint64_t last)
+{
+    do
+        must_receive(batch);
+    while (batch->m.sequence < last);
+    assert_int_equal(batch->m.sequence, last);
+}
+
 static void test_never_more_than_a_window_in_flight(void **state)
 {
     (void)state;
@@ -414,14 +423,13 @@ static void test_never_more_than_a_window_in_flight(void **state)
     open_spool();
     for (int i = 1; i <= 10; i++)
         append_confirmed(i);
-    for (int i = 1; i <= 4; i++)
-        must_receive(&batch);
-    assert_false(receive(&batch, 50));
+    must_receive_up_to(&batch, 4);
+    /* On a slow machine those come again for want of an answer; but none beyond them. */
+    while (receive(&batch, 50))
+        assert_true(batch.m.sequence <= 4);
     answer(&batch, 2, false);
-    must_receive(&batch);
-    assert_int_equal(batch.m.sequence, 5);
-    must_receive(&batch);
-    assert_int_equal(batch.m.sequence, 6);
+    must_receive_up_to(&batch, 5);
+    must_receive_up_to(&batch, 6);
 }
 
 static void test_what_is_left_is_sent_by_the_next_first(void **state)
