@@ -87,7 +87,7 @@ void hex_encode(const uint8_t *bytes, size_t len, char *out)
     *out = '\0';
 }
 
-static int hex_value(char c)
+int hex_digit(char c)
 {
     if (c >= '0' && c <= '9')
         return c - '0';
@@ -103,8 +103,8 @@ int hex_decode(const char *text, size_t text_len, uint8_t *bytes, size_t len)
     if (text_len % 2 != 0 || text_len / 2 != len)
         return ERR_INVALID;
     for (size_t i = 0; i < len; i++) {
-        int high = hex_value(text[2 * i]);
-        int low = hex_value(text[2 * i + 1]);
+        int high = hex_digit(text[2 * i]);
+        int low = hex_digit(text[2 * i + 1]);
         if (high < 0 || low < 0)
             return ERR_INVALID;
         bytes[i] = (uint8_t)(high << 4 | low);

@@ -17,8 +17,8 @@ static int decode(const char *text, size_t len, char *out, size_t size)
         int c = (unsigned char)text[i];
         if (c == '%') {
             bool whole = len - i > 2;
-            int high = whole ? value_hex_digit(text[i + 1]) : -1;
-            int low = whole ? value_hex_digit(text[i + 2]) : -1;
+            int high = whole ? hex_digit(text[i + 1]) : -1;
+            int low = whole ? hex_digit(text[i + 2]) : -1;
             if (high < 0 || low < 0)
                 return ERR_INVALID;
             c = high * 16 + low;

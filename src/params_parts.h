@@ -4,6 +4,7 @@
 #define CAVAGE_PARAMS_PARTS_H
 
 #include "cavage/err.h"
+#include "cavage/id.h"
 #include "cavage/params.h"
 
 enum { PARAMS_VALUE_SIZE = 64, PARAMS_OPTIONS_MAX = 40 };
@@ -40,7 +41,6 @@ int value_read_decimal(const char *text, unsigned digits, uint32_t min, uint32_t
 void value_write_decimal(uint32_t n, unsigned digits, char text[PARAMS_VALUE_SIZE]);
 /* A CSS name, or RGB, RGBA, RRGGBB, RRGGBBAA in hex with or without "#". */
 int value_read_colour(const char *text, uint8_t rgba[4]);
-int value_hex_digit(char c); /* -1 for another character */
 
 int css_colour_find(const char *name, uint8_t rgba[4]);
 

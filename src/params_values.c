@@ -59,17 +59,6 @@ void value_write_decimal(uint32_t n, unsigned digits, char text[PARAMS_VALUE_SIZ
         snprintf(text, PARAMS_VALUE_SIZE, "%u", n);
 }
 
-int value_hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 int value_read_colour(const char *text, uint8_t rgba[4])
 {
     if (css_colour_find(text, rgba) == 0)
@@ -82,8 +71,8 @@ int value_read_colour(const char *text, uint8_t rgba[4])
     size_t digits = len <= 4 ? 1 : 2;
     uint8_t value[4] = {0, 0, 0, 255};
     for (size_t i = 0; i < len / digits; i++) {
-        int high = value_hex_digit(text[i * digits]);
-        int low = value_hex_digit(text[i * digits + digits - 1]);
+        int high = hex_digit(text[i * digits]);
+        int low = hex_digit(text[i * digits + digits - 1]);
         if (high < 0 || low < 0)
             return ERR_INVALID;
         value[i] = (uint8_t)(high * 16 + low);

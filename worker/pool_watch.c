@@ -18,7 +18,7 @@ static enum slot_kill judge(const struct pool *p, const struct slot *s)
     int64_t used_us = slot_cpu_us(s) - s->cpu_started_us;
     if (used_us > (s->state == SLOT_BUSY ? CPU_PER_DEADLINE * p->config.deadline_us : IDLE_CPU_US))
         return KILL_CPU;
-    if (s->state == SLOT_BUSY && p->config.memory_bytes > 0 && slot_memory_bytes(s) > p->config.memory_bytes)
+    if (s->state == SLOT_BUSY && p->config.memory_bytes > 0 && slot_private_bytes(s) > p->config.memory_bytes)
         return KILL_MEMORY;
     return KILL_NONE;
 }

@@ -171,19 +171,6 @@ bool slot_is_child(struct slot *s)
     return s->adopted;
 }
 
-uint64_t slot_memory_bytes(const struct slot *s)
-{
-    static const char name[] = "\nRssAnon:";
-    char path[64];
-    char text[4096];
-    size_t len;
-    snprintf(path, sizeof(path), "/proc/%d/status", (int)s->pid);
-    if (fs_read(path, text, sizeof(text), &len))
-        return 0;
-    const char *line = strstr(text, name);
-    return line ? strtoull(line + strlen(name), NULL, 10) * 1024 : 0;
-}
-
 bool slot_has_said(const struct slot *s)
 {
     char byte;

@@ -57,8 +57,6 @@ uint64_t slot_private_bytes(const struct slot *s);
 int slot_reap(struct slot *s, int *status, int64_t *cpu_us);
 /* Whether it is this process's child by now, and not that of the process in between. */
 bool slot_is_child(struct slot *s);
-/* Private memory in use; 0 when it cannot be told. */
-uint64_t slot_memory_bytes(const struct slot *s);
 /* Whether the converter said something that has not been read. */
 bool slot_has_said(const struct slot *s);
 void slot_kill(const struct slot *s);

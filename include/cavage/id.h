@@ -29,6 +29,8 @@ void id_to_uuid(const struct id *id, char out[ID_UUID_SIZE]);
 /* ERR_INVALID unless text is exactly 36 characters of a UUID. */
 int id_from_uuid(const char *text, struct id *id);
 
+/* Value of a hex digit, either case; -1 for another character. */
+int hex_digit(char c);
 /* Lower-case hex of len bytes; out holds 2 * len + 1. */
 void hex_encode(const uint8_t *bytes, size_t len, char *out);
 /* Decode exactly 2 * len hex digits, either case. ERR_INVALID for anything else. Not constant-time. */
