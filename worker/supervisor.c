@@ -256,12 +256,12 @@ static void on_timer(void *arg)
     go_on(arg);
 }
 
-/* Ready when all converters have come up once. */
+/* Ready when all converters have come up; some may have jobs already, since APIs send as soon as one is there. */
 static void on_pool_changed(void *arg)
 {
     struct supervisor *s = arg;
     go_on(s);
-    if (!s->ready && s->pull && pool_idle(s->pool) == s->converters) {
+    if (!s->ready && s->pull && pool_idle(s->pool) + pool_busy(s->pool) == s->converters) {
         s->ready = true;
         daemon_ready(s->daemon);
     }

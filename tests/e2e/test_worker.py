@@ -68,6 +68,16 @@ def test_signals_to_all_processes_of_a_worker_end_no_converter(make_system):
     assert running.worker.metric("cavage_converters_lost_total") == 0
 
 
+def test_worker_becomes_ready_while_it_has_more_work_than_converters(make_system):
+    running = make_system(converters=16, env={"CAVAGE_TEST_CONVERTER": "sleep:500"}, test_mode=True)
+    key = running.new_customer("load")
+    load = Load(running.url("/v1/resize?width=32"), key, PHOTO, 32).start()
+    wait_until(lambda: load.answered >= 4, "the load to run")
+    running.worker.kill()
+    running.worker.start()
+    unharmed(load.stop())
+
+
 @pytest.mark.skipif("CAVAGE_SAN" in os.environ, reason="a zygote may take a minute there")
 def test_zygote_that_hangs_is_replaced(make_system):
     running = make_system()
