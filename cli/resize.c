@@ -4,11 +4,10 @@
 #include "cavage/err.h"
 #include "cavage/fs.h"
 #include "cli.h"
-#include "demo.h"
 #include "progress.h"
 #include "record.h"
 #include "resize_name.h"
-#include "run_file.h"
+#include "target.h"
 #include "transfer.h"
 #include "units.h"
 
@@ -40,13 +39,12 @@ enum {
     OPT_CONFIG
 };
 
-enum { URL_SIZE = 4096, KEY_SIZE = 256, INPUT_MAX = 1 << 30, JOBS_DEFAULT = 4, NAMES_MAX = 10000 };
+enum { INPUT_MAX = 1 << 30, JOBS_DEFAULT = 4, NAMES_MAX = 10000 };
 
 /* One `cavage resize`. */
 struct resize {
     const struct cli_args *args;
-    char url[URL_SIZE];
-    char key[KEY_SIZE];
+    struct target target;
     const char *out_dir; /* NULL: beside each input */
     char **written;      /* names of results so far, by input; NULL: none */
     struct progress progress;
@@ -154,105 +152,20 @@ static bool on_tick(void *arg)
     return true;
 }
 
-static bool set_key(struct resize *resize, const char *key)
-{
-    size_t len = strlen(key);
-    if (len == 0 || len >= sizeof(resize->key) || strpbrk(key, " \t\r\n"))
-        return false;
-    memcpy(resize->key, key, len + 1);
-    return true;
-}
-
-static bool read_key_file(struct resize *resize, const char *path)
-{
-    char text[KEY_SIZE + 1];
-    size_t len;
-    bool good = fs_read(path, text, sizeof(text), &len) == ERR_OK;
-    if (good) {
-        text[strcspn(text, "\r\n")] = '\0';
-        good = set_key(resize, text);
-    }
-    explicit_bzero(text, sizeof(text));
-    return good;
-}
-
-/* The key that was given for this call: by option, by file, by the environment. CLI_OK with an empty key when there is none. */
-static enum cli_status find_given_key(struct resize *resize)
-{
-    const char *const *option = resize->args->option;
-    const char *key = option[OPT_KEY] ? option[OPT_KEY] : option[OPT_KEY_FILE] ? NULL : resize->args->cli->key;
-    if (key && !set_key(resize, key)) {
-        cli_error(resize->args, "the key is malformed");
-        return CLI_USAGE;
-    }
-    if (option[OPT_KEY_FILE] && !option[OPT_KEY] && !read_key_file(resize, option[OPT_KEY_FILE])) {
-        cli_error(resize->args, "no key can be read from %s", option[OPT_KEY_FILE]);
-        return CLI_FAILED;
-    }
-    return CLI_OK;
-}
-
-/* The API; or, while it is started again, `cavage up`, which holds its listening socket. */
-static bool find_api(const struct conf *conf, struct run_file *file)
-{
-    static const char *const instances[] = {"api", "up"};
-    for (size_t i = 0; i < 2; i++)
-        if (run_file_read(conf, instances[i], file) == ERR_OK && run_file_alive(file) && file->listen[0])
-            return true;
-    return false;
-}
-
-/* URL and key of the system on the data folder, for what was not given. */
-static enum cli_status find_local(struct resize *resize)
-{
-    const char *const *option = resize->args->option;
-    struct conf *conf = NULL;
-    struct run_file file;
-    enum cli_status status = cli_conf_open(resize->args, option[OPT_CONFIG], option[OPT_DATA], &conf);
-    if (status != CLI_OK)
-        return status;
-    if (!find_api(conf, &file)) {
-        cli_error(resize->args, "no API runs on %s: start 'cavage up', or give --url",
-                  conf_str(conf, CONF_COMMON_DATA_DIR));
-        status = CLI_FAILED;
-    } else {
-        const char *host = file.listen;
-        bool any4 = strncmp(host, "0.0.0.0:", 8) == 0, any6 = strncmp(host, "[::]:", 5) == 0;
-        snprintf(resize->url, sizeof(resize->url), "http://%s%s",
-                 any4   ? "127.0.0.1:"
-                 : any6 ? "[::1]:"
-                        : "",
-                 host + (any4   ? 8
-                         : any6 ? 5
-                                : 0));
-    }
-    char demo[KEY_TEXT_SIZE];
-    if (status == CLI_OK && !resize->key[0]) {
-        if (demo_key_read(conf, demo) == ERR_OK && set_key(resize, demo)) {
-            explicit_bzero(demo, sizeof(demo));
-        } else {
-            cli_error(resize->args, "there is no key: set CAVAGE_KEY, or give --key-file");
-            status = CLI_FAILED;
-        }
-    }
-    conf_free(conf);
-    return status;
-}
-
 static enum cli_status make_url(struct resize *resize)
 {
     static const char path[] = "/v1/resize";
     const struct cli_args *args = resize->args;
-    size_t len = strlen(resize->url);
-    while (len > 0 && resize->url[len - 1] == '/')
-        resize->url[--len] = '\0';
-    int err = len + sizeof(path) <= sizeof(resize->url) ? ERR_OK : ERR_RANGE;
+    size_t len = strlen(resize->target.url);
+    while (len > 0 && resize->target.url[len - 1] == '/')
+        resize->target.url[--len] = '\0';
+    int err = len + sizeof(path) <= sizeof(resize->target.url) ? ERR_OK : ERR_RANGE;
     if (err == ERR_OK)
-        memcpy(resize->url + len, path, sizeof(path));
+        memcpy(resize->target.url + len, path, sizeof(path));
     for (size_t i = 0; i < PARAMETERS && err == ERR_OK; i++) {
         if (!args->option[i])
             continue;
-        err = resize_query_add(resize->url, sizeof(resize->url), cli_resize.options[i].name,
+        err = resize_query_add(resize->target.url, sizeof(resize->target.url), cli_resize.options[i].name,
                                i == OPT_ENLARGE ? "1" : args->option[i]);
     }
     if (err != ERR_OK)
@@ -262,23 +175,15 @@ static enum cli_status make_url(struct resize *resize)
 
 static enum cli_status find_target(struct resize *resize)
 {
-    const char *url = resize->args->option[OPT_URL];
-    enum cli_status status = find_given_key(resize);
-    if (status != CLI_OK)
-        return status;
-    /* The demo key is for the local system only; it never goes to an address that was given. */
-    if (!url)
-        status = find_local(resize);
-    else if (strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0)
-        status = CLI_USAGE;
-    else if (!resize->key[0])
-        status = CLI_FAILED;
-    else
-        snprintf(resize->url, sizeof(resize->url), "%s", url);
-    if (url && status == CLI_USAGE)
-        cli_error(resize->args, "--url begins with http:// or https://");
-    else if (url && status == CLI_FAILED)
-        cli_error(resize->args, "with --url a key is needed: set CAVAGE_KEY, or give --key-file");
+    const char *const *option = resize->args->option;
+    const struct target_options options = {.url = option[OPT_URL],
+                                           .key = option[OPT_KEY],
+                                           .key_file = option[OPT_KEY_FILE],
+                                           .data = option[OPT_DATA],
+                                           .config = option[OPT_CONFIG]};
+    enum cli_status status = target_find_key(resize->args, &options, &resize->target);
+    if (status == CLI_OK)
+        status = target_find_url(resize->args, &options, false, &resize->target);
     return status == CLI_OK ? make_url(resize) : status;
 }
 
@@ -297,8 +202,8 @@ static enum cli_status run_resize(const struct cli_args *args)
     }
     resize.written = calloc((size_t)args->operand_count, sizeof(*resize.written));
     if (status == CLI_OK && resize.written) {
-        struct transfer_spec spec = {.url = resize.url,
-                                     .key = resize.key,
+        struct transfer_spec spec = {.url = resize.target.url,
+                                     .key = resize.target.key,
                                      .count = (size_t)args->operand_count,
                                      .parallel = (unsigned)jobs,
                                      .load = load_input,
@@ -314,7 +219,7 @@ static enum cli_status run_resize(const struct cli_args *args)
             cli_error(args, "%zu of %d files failed", resize.progress.failed, args->operand_count);
         status = err == ERR_OK && resize.progress.failed == 0 ? CLI_OK : CLI_FAILED;
     }
-    explicit_bzero(resize.key, sizeof(resize.key));
+    explicit_bzero(resize.target.key, sizeof(resize.target.key));
     for (int i = 0; resize.written && i < args->operand_count; i++)
         free(resize.written[i]);
     free(resize.written);
