@@ -58,6 +58,7 @@ extern const struct cli_command cli_up;
 extern const struct cli_command cli_customer;
 extern const struct cli_command cli_key;
 extern const struct cli_command cli_resize;
+extern const struct cli_command cli_bench;
 extern const struct cli_command cli_usage;
 extern const struct cli_command cli_status;
 extern const struct cli_command cli_config;

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct cli_command *const commands[] = {&cli_up,    &cli_customer, &cli_key,    &cli_resize,
+static const struct cli_command *const commands[] = {&cli_up,    &cli_customer, &cli_key,    &cli_resize, &cli_bench,
                                                      &cli_usage, &cli_status,   &cli_config, NULL};
 
 int main(int argc, char **argv)

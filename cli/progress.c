@@ -37,6 +37,15 @@ void progress_draw(struct progress *progress, int64_t now_us)
     fflush(stderr);
 }
 
+void progress_line(struct progress *progress, const char *text)
+{
+    if (!progress->shown)
+        return;
+    progress->drawn = true;
+    fprintf(stderr, "\r%s\033[K", text);
+    fflush(stderr);
+}
+
 void progress_clear(struct progress *progress)
 {
     if (progress->drawn)

@@ -19,6 +19,8 @@ struct progress {
 void progress_open(struct progress *progress, size_t total);
 /* Draw it, at most ten times a second. */
 void progress_draw(struct progress *progress, int64_t now_us);
+/* Show a line of text instead of a bar. */
+void progress_line(struct progress *progress, const char *text);
 /* Take the bar away, so that a line can be written. */
 void progress_clear(struct progress *progress);
 

@@ -137,7 +137,7 @@ char *record_text(struct record *record)
 
 void record_print_json(struct record *record, FILE *out)
 {
-    if (json_dumpf(json_of(record), out, JSON_INDENT(2)) == 0)
+    if (json_dumpf(json_of(record), out, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) == 0)
         fputc('\n', out);
 }
 
