@@ -2,6 +2,7 @@
 /* Judges keys that bound each other, once all sources are read. */
 #include "cavage/err.h"
 #include "cavage/net.h"
+#include "cavage/stub.h"
 #include "conf_parts.h"
 
 /* "FILE:LINE: section.name: " of the key that is to be changed. */
@@ -38,10 +39,36 @@ static int check_listen(const struct conf *conf, char *why, size_t size)
                      name, address);
 }
 
+static int check_converter(const struct conf *conf, char *why, size_t size)
+{
+    char name[384];
+    struct stub stub;
+    int err = stub_parse(conf_str(conf, CONF_WORKER_CONVERTER), &stub);
+    if (err == ERR_OK)
+        return ERR_OK;
+    name_key(conf, CONF_WORKER_CONVERTER, name, sizeof(name));
+    return conf_fail(err, why, size,
+                     "%s: '%.40s' is not known; allowed: vips, sleep:TIME or sleep:exp:TIME of at most 600s", name,
+                     conf_str(conf, CONF_WORKER_CONVERTER));
+}
+
 int conf_check(const struct conf *conf, char *why, size_t size)
 {
     int err = check_extents(conf, why, size);
-    return err == ERR_OK ? check_listen(conf, why, size) : err;
+    if (err == ERR_OK)
+        err = check_listen(conf, why, size);
+    return err == ERR_OK ? check_converter(conf, why, size) : err;
+}
+
+int conf_check_untested(const struct conf *conf, char *why, size_t size)
+{
+    char name[384];
+    struct stub stub;
+    if (stub_parse(conf_str(conf, CONF_WORKER_CONVERTER), &stub) == ERR_OK && !stub.on)
+        return ERR_OK;
+    name_key(conf, CONF_WORKER_CONVERTER, name, sizeof(name));
+    return conf_fail(ERR_INVALID, why, size, "%s: '%.40s' converts nothing: it is for load tests, and needs --test",
+                     name, conf_str(conf, CONF_WORKER_CONVERTER));
 }
 
 int64_t conf_body_limit(const struct conf *conf)

@@ -87,6 +87,9 @@ static const struct conf_key table[CONF_COUNT] = {
     [CONF_WORKER_OPS_LISTEN] = LISTEN("worker", "ops_listen", "127.0.0.1:9181", OPS_HELP),
     [CONF_WORKER_CONVERTERS] = INT("worker", "converters", 0, 256, "0", false,
         "Converter processes, each with one image at a time; 0 is one for each core."),
+    [CONF_WORKER_CONVERTER] = { "worker", "converter", CONF_STRING, "", 1, 64, "vips", NULL, false,
+        "What converters do: vips converts. sleep:TIME, such as sleep:100ms, is a stub for load tests, which sleeps and answers a picture of one pixel; "
+        "sleep:exp:TIME sleeps for exponentially distributed times of that mean. Stubs are refused unless the daemons run with --test." },
     [CONF_WORKER_CONVERT_DEADLINE_MS] = DURATION("worker", "convert_deadline_ms", 10, 10 * 60 * SECOND, "10s", false,
         "Longest conversion. A converter that takes longer is killed and replaced."),
     [CONF_WORKER_MAX_PIXELS] = INT("worker", "max_pixels", 1, INT64_C(10000000000), "100000000", false,

@@ -106,6 +106,8 @@ int daemon_options_load(const struct daemon_options *options, struct conf **out,
         err = conf_set(conf, CONF_COMMON_DATA_DIR, options->data, "--data", why, size);
     if (err == ERR_OK)
         err = conf_check(conf, why, size);
+    if (err == ERR_OK && !options->test)
+        err = conf_check_untested(conf, why, size);
     if (err != ERR_OK) {
         conf_free(conf);
         return err;

@@ -26,16 +26,17 @@ static const uint8_t pixel_png[] = {
     0x1c, 0xb0, 0x8c, 0x99, 0x00, 0x00, 0x00, 0x00, 0x49, 0x45, 0x4e, 0x44, 0xae, 0x42, 0x60, 0x82,
 };
 
-static void sleep_ms(uint32_t ms)
+static void sleep_us(uint32_t us)
 {
-    struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
-    nanosleep(&t, NULL);
+    struct timespec t = {.tv_sec = us / 1000000, .tv_nsec = (long)(us % 1000000) * 1000};
+    if (us > 0)
+        nanosleep(&t, NULL);
 }
 
 /* What an act has at hand. */
 struct stage {
     int channel;
-    uint32_t sleep_ms;
+    uint32_t sleep_us;
     uint8_t *output;
     size_t output_bytes;
     struct control_answer *answer;
@@ -45,12 +46,12 @@ static void wait_in_vain(const struct stage *stage)
 {
     (void)stage;
     for (;;)
-        sleep_ms(1000);
+        sleep_us(1000000);
 }
 
 static void sleep_on(const struct stage *stage)
 {
-    sleep_ms(stage->sleep_ms);
+    sleep_us(stage->sleep_us);
 }
 
 static void crash(const struct stage *stage)
@@ -259,7 +260,7 @@ enum act act_find(const uint8_t *data, size_t len)
 void act_out(enum act act, int channel, const struct control_job *job, uint8_t *output, size_t output_bytes,
              struct control_answer *answer)
 {
-    const struct stage stage = {channel, job->sleep_ms, output, output_bytes, answer};
+    const struct stage stage = {channel, job->sleep_us, output, output_bytes, answer};
     memcpy(output, pixel_png, sizeof(pixel_png));
     answer->len = sizeof(pixel_png);
     if ((unsigned)act < ACT_COUNT && acts[act].play)

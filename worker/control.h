@@ -34,9 +34,9 @@ struct control_spawned {
 
 /* Supervisor to converter: the image is in the input. */
 struct control_job {
-    uint32_t operation; /* enum operation */
-    uint32_t act;       /* enum act */
-    uint32_t sleep_ms;
+    uint32_t operation;   /* enum operation */
+    uint32_t act;         /* enum act */
+    uint32_t sleep_us;    /* of ACT_SLEEP */
     uint32_t adopted;     /* 1: the supervisor is the parent by now, not the process in between */
     uint32_t deadline_ms; /* after which the converter ends itself, should the supervisor be gone */
     uint64_t nonce;       /* of this job; its answer repeats it, so that none can be made beforehand */

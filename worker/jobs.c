@@ -161,7 +161,17 @@ static void job_refuse(struct jobs *jobs, struct job *j, enum outcome outcome, e
 static enum act act_of(const struct jobs *jobs, const uint8_t *data, size_t len)
 {
     enum act act = jobs->config.test_mode ? act_find(data, len) : ACT_CONVERT;
-    return act == ACT_CONVERT && jobs->config.sleep_ms > 0 ? ACT_SLEEP : act;
+    return act == ACT_CONVERT && jobs->config.stub.on ? ACT_SLEEP : act;
+}
+
+static uint32_t sleep_of(const struct jobs *jobs)
+{
+    struct id id = {0};
+    uint64_t random;
+    if (jobs->config.stub.exponential)
+        id_random(&id);
+    memcpy(&random, id.bytes, sizeof(random));
+    return stub_sleep_us(&jobs->config.stub, random);
 }
 
 /* Judge the image by our own reading of its header. False when the job ended by that. */
@@ -201,7 +211,7 @@ int jobs_add(struct jobs *jobs, int64_t now_us, size_t api, const struct wire_jo
     j->pool.len = body_len;
     j->pool.deadline_us = now_us + (int64_t)m->remaining_ms * 1000;
     j->pool.act = act_of(jobs, body, body_len);
-    j->pool.sleep_ms = jobs->config.sleep_ms;
+    j->pool.sleep_us = sleep_of(jobs);
     if (job_admit(jobs, j)) {
         list_append(&jobs->waiting, j);
         metrics_add(jobs->config.metrics, METRIC_JOBS_WAITING, 1);

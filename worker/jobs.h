@@ -7,6 +7,7 @@
 
 #include "cavage/image_header.h"
 #include "cavage/metrics.h"
+#include "cavage/stub.h"
 #include "cavage/wire.h"
 
 #include <stdbool.h>
@@ -23,7 +24,7 @@ struct jobs_config {
     uint64_t max_pixels;
     uint32_t max_frames; /* of an animation */
     bool test_mode;
-    uint32_t sleep_ms; /* test mode: converters sleep so long; 0: they convert */
+    struct stub stub; /* what converters do instead of converting */
     /* A job has ended; with wanted, its result goes to the API: r without status, and a body. */
     void (*ended)(void *arg, size_t api, struct wire_result *r, const uint8_t *body, size_t body_len, bool wanted);
     void *arg;

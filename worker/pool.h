@@ -25,7 +25,7 @@ struct pool_job {
     size_t len;          /* at most pool_config.input_bytes */
     int64_t deadline_us; /* monotonic */
     enum act act;
-    uint32_t sleep_ms;
+    uint32_t sleep_us; /* of ACT_SLEEP */
 };
 
 /* How it ended. All of it was checked. */

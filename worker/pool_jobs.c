@@ -87,7 +87,7 @@ int pool_start(struct pool *pool, const struct pool_job *job)
     memset(&m, 0, sizeof(m));
     m.operation = job->operation;
     m.act = job->act;
-    m.sleep_ms = job->sleep_ms;
+    m.sleep_us = job->sleep_us;
     m.deadline_ms = until > s->started_us ? (uint32_t)((until - s->started_us) / 1000) : 0;
     m.adopted = slot_is_child(s);
     m.nonce = s->nonce = random_number();

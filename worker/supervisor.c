@@ -23,7 +23,6 @@
 
 enum {
     ADDRESS_SIZE = 256,
-    SLEEP_MAX_MS = 600 * 1000,
     MEMORY_BASE = 1024 * 1024 * 1024,
     MEMORY_PER_PIXEL = 8,
     FLUSH_US = 1000,       /* between two tries to send what waits */
@@ -277,18 +276,6 @@ static unsigned converters_wanted(const struct conf *conf)
     return n < 1 ? 1 : n > CREDIT_SLOTS_MAX ? CREDIT_SLOTS_MAX : (unsigned)n;
 }
 
-static uint32_t test_sleep_ms(const struct daemon *daemon)
-{
-    static const char mode[] = "sleep:";
-    const char *text = daemon->test_mode ? getenv("CAVAGE_TEST_CONVERTER") : NULL;
-    if (!text)
-        return 0;
-    unsigned long ms = strncmp(text, mode, strlen(mode)) == 0 ? strtoul(text + strlen(mode), NULL, 10) : 0;
-    if (ms == 0 || ms > SLEEP_MAX_MS)
-        log_warn("test_converter", "CAVAGE_TEST_CONVERTER is not sleep:MS", LOG_S("value", text));
-    return ms <= SLEEP_MAX_MS ? (uint32_t)ms : 0;
-}
-
 static int open_jobs(struct supervisor *s)
 {
     const struct conf *conf = s->daemon->conf;
@@ -297,11 +284,11 @@ static int open_jobs(struct supervisor *s)
         .max_pixels = (uint64_t)conf_int(conf, CONF_WORKER_MAX_PIXELS),
         .max_frames = (uint32_t)conf_int(conf, CONF_WORKER_MAX_FRAMES),
         .test_mode = s->daemon->test_mode,
-        .sleep_ms = test_sleep_ms(s->daemon),
         .ended = on_job_ended,
         .arg = s,
     };
-    return jobs_new(&jobs, &s->jobs);
+    int err = stub_parse(conf_str(conf, CONF_WORKER_CONVERTER), &jobs.stub);
+    return err ? err : jobs_new(&jobs, &s->jobs);
 }
 
 /* A decoded image at eight bytes a pixel, and room for the codec. */

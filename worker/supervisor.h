@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The supervisor: takes jobs from APIs, has converters do them, sends the results back. The callbacks of the worker's daemon_spec.
  *
- * In --test mode CAVAGE_TEST_CONVERTER=sleep:MS makes converters sleep for each job and answer a PNG of one pixel; and an input that begins or
- * ends with "CVGTEST crash", "CVGTEST hang", "CVGTEST exit" or "CVGTEST babble" has its converter act that out. */
+ * In --test mode an input that begins or ends with "CVGTEST crash", "CVGTEST hang", "CVGTEST exit" or "CVGTEST babble" has its converter act that out. */
 #ifndef CAVAGE_WORKER_SUPERVISOR_H
 #define CAVAGE_WORKER_SUPERVISOR_H
 

@@ -48,7 +48,7 @@ enum conf_id {
     CONF_API_POISON_ENTRIES, CONF_API_POISON_MS,
     CONF_STAGING_BUDGET_BYTES, CONF_STAGING_EXTENT_BYTES, CONF_STAGING_CUSTOMER_PERCENT,
     CONF_QUEUE_DISCIPLINE, CONF_QUEUE_MAX_JOBS, CONF_QUEUE_CUSTOMER_MAX_JOBS, CONF_QUEUE_RETRY_PERCENT,
-    CONF_WORKER_LISTEN, CONF_WORKER_OPS_LISTEN, CONF_WORKER_CONVERTERS, CONF_WORKER_CONVERT_DEADLINE_MS, CONF_WORKER_MAX_PIXELS,
+    CONF_WORKER_LISTEN, CONF_WORKER_OPS_LISTEN, CONF_WORKER_CONVERTERS, CONF_WORKER_CONVERTER, CONF_WORKER_CONVERT_DEADLINE_MS, CONF_WORKER_MAX_PIXELS,
     CONF_WORKER_MAX_FRAMES, CONF_WORKER_MAX_OUTPUT_BYTES, CONF_WORKER_MEMORY_BYTES, CONF_WORKER_ISOLATION, CONF_WORKER_RECYCLE_JOBS,
     CONF_WORKER_RECYCLE_MS, CONF_WORKER_RECYCLE_BYTES, CONF_WORKER_DRAIN_MS,
     CONF_AUTHCACHE_CACHE_DIR, CONF_AUTHCACHE_IDENTITY_DIR, CONF_AUTHCACHE_ADMIN_SOCKET, CONF_AUTHCACHE_OPS_LISTEN, CONF_AUTHCACHE_MAP_BYTES,
@@ -81,6 +81,9 @@ int conf_set(struct conf *conf, enum conf_id id, const char *value, const char *
 /* Judge keys that bound each other, once every source is read: staging.extent_bytes against the budget, a public api.listen. On failure why
  * names the key and its origin. ERR_INVALID, ERR_RANGE. */
 int conf_check(const struct conf *conf, char *why, size_t size);
+
+/* Judge keys that may have their value only in --test mode: worker.converter. As conf_check. */
+int conf_check_untested(const struct conf *conf, char *why, size_t size);
 
 /* Longest body in bytes that can ever be staged: api.max_body_bytes, or one customer's share of the memory when that is less. After conf_check. */
 int64_t conf_body_limit(const struct conf *conf);

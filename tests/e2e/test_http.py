@@ -336,7 +336,7 @@ def test_idle_connections_make_room_for_new_ones(make_system):
 
 
 def test_job_beyond_its_deadline_is_504(make_system):
-    running = make_system(test_mode=True, env={"CAVAGE_TEST_CONVERTER": "sleep:60000", "CAVAGE_API_REQUEST_DEADLINE_MS": "1000"})
+    running = make_system(test_mode=True, env={"CAVAGE_WORKER_CONVERTER": "sleep:60000", "CAVAGE_API_REQUEST_DEADLINE_MS": "1000"})
     key = running.new_customer("late")
     answer = running.post("/v1/resize?width=9", PHOTO, key)
     assert answer.status_code == 504, answer.text
@@ -344,7 +344,7 @@ def test_job_beyond_its_deadline_is_504(make_system):
 
 
 def test_full_queue_is_503_with_retry_after(make_system):
-    running = make_system(converters=1, test_mode=True, env={"CAVAGE_TEST_CONVERTER": "sleep:2000", "CAVAGE_QUEUE_MAX_JOBS": "2"})
+    running = make_system(converters=1, test_mode=True, env={"CAVAGE_WORKER_CONVERTER": "sleep:2000", "CAVAGE_QUEUE_MAX_JOBS": "2"})
     keys = [running.new_customer(f"c{n}") for n in range(8)]
     answers = []
     threads = [threading.Thread(target=lambda k=k: answers.append(running.post("/v1/resize?width=9", PHOTO, k))) for k in keys]
@@ -431,7 +431,7 @@ def test_refusal_at_the_limit_of_connections_reaches_http_client(make_system, co
 
 
 def test_late_drain_answers_503_and_tells_by_its_exit_status(make_system):
-    running = make_system(converters=1, test_mode=True, env={"CAVAGE_TEST_CONVERTER": "sleep:3000", "CAVAGE_API_DRAIN_MS": "300"})
+    running = make_system(converters=1, test_mode=True, env={"CAVAGE_WORKER_CONVERTER": "sleep:3000", "CAVAGE_API_DRAIN_MS": "300"})
     key = running.new_customer("late")
     job, half = Connection(running.address), Connection(running.address)
     job.send(request("POST", "/v1/resize?width=9", [auth(key)], PHOTO))
@@ -485,7 +485,7 @@ def test_full_arena_is_503_and_a_customer_s_share_429(make_system):
 
 
 def test_client_that_leaves_frees_its_job(make_system):
-    running = make_system(converters=1, test_mode=True, env={"CAVAGE_TEST_CONVERTER": "sleep:300"})
+    running = make_system(converters=1, test_mode=True, env={"CAVAGE_WORKER_CONVERTER": "sleep:300"})
     key = running.new_customer("leaver")
     for _ in range(20):
         raw = Connection(running.address)

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import images
-from harness import descendants_of, pid_alive, wait_until
+from harness import PATIENCE_S, descendants_of, pid_alive, wait_until
 from load import Load
 from test_faults import cmdline, converters_of, unharmed, zygote_of
 
@@ -68,8 +68,20 @@ def test_signals_to_all_processes_of_a_worker_end_no_converter(make_system):
     assert running.worker.metric("cavage_converters_lost_total") == 0
 
 
+def test_stub_converters_need_test_mode(make_system):
+    running = make_system(test_mode=True, env={"CAVAGE_WORKER_CONVERTER": "sleep:exp:20ms"})
+    key = running.new_customer("stub")
+    took = {re.search(r"convert;dur=([0-9.]+)", running.post("/v1/resize?width=9", PHOTO, key).headers["Server-Timing"]).group(1) for _ in range(5)}
+    assert len(took) > 1
+    assert running.worker.stop() == 0
+    running.worker.argv.remove("--test")
+    running.worker.start(wait=False)
+    assert running.worker.process.wait(PATIENCE_S) == 2
+    assert "needs --test" in running.worker.events("config_invalid")[-1]["message"]
+
+
 def test_worker_becomes_ready_while_it_has_more_work_than_converters(make_system):
-    running = make_system(converters=16, env={"CAVAGE_TEST_CONVERTER": "sleep:500"}, test_mode=True)
+    running = make_system(converters=16, env={"CAVAGE_WORKER_CONVERTER": "sleep:500"}, test_mode=True)
     key = running.new_customer("load")
     load = Load(running.url("/v1/resize?width=32"), key, PHOTO, 32).start()
     wait_until(lambda: load.answered >= 4, "the load to run")

@@ -355,6 +355,10 @@ static void test_keys_that_bound_each_other_are_checked(void **state)
         {"[api]\nlisten = 0.0.0.0:80\n", ERR_INVALID,
          "test.conf:2: api.listen: '0.0.0.0:80' is not a loopback address"},
         {"[api]\nlisten = [::]:80\nallow_public_plaintext = yes\n", ERR_OK, ""},
+        {"[worker]\nconverter = sleep:exp:100ms\n", ERR_OK, ""},
+        {"[worker]\nconverter = sleep\n", ERR_INVALID,
+         "test.conf:2: worker.converter: 'sleep' is not known; allowed: vips, sleep:TIME"},
+        {"[worker]\nconverter = sleep:601s\n", ERR_RANGE, "test.conf:2: worker.converter: 'sleep:601s' is not known"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct conf *conf = fresh();
@@ -364,6 +368,19 @@ static void test_keys_that_bound_each_other_are_checked(void **state)
             fail_msg("%s: %d: %s", cases[i].text, err, why);
         conf_free(conf);
     }
+}
+
+static void test_stub_converters_are_for_tests(void **state)
+{
+    (void)state;
+    struct conf *conf = fresh();
+    assert_int_equal(conf_check_untested(conf, why, sizeof(why)), ERR_OK);
+    assert_int_equal(read_text(conf, "[worker]\nconverter = sleep:0\n"), ERR_OK);
+    assert_int_equal(conf_check(conf, why, sizeof(why)), ERR_OK);
+    assert_int_equal(conf_check_untested(conf, why, sizeof(why)), ERR_INVALID);
+    assert_string_equal(
+        why, "test.conf:2: worker.converter: 'sleep:0' converts nothing: it is for load tests, and needs --test");
+    conf_free(conf);
 }
 
 static void test_body_limit_is_the_least_of_its_bounds(void **state)
@@ -519,6 +536,7 @@ int main(void)
         cmocka_unit_test(test_paths_and_addresses_are_placed),
         cmocka_unit_test(test_ipc_paths_stay_under_100_bytes),
         cmocka_unit_test(test_keys_that_bound_each_other_are_checked),
+        cmocka_unit_test(test_stub_converters_are_for_tests),
         cmocka_unit_test(test_body_limit_is_the_least_of_its_bounds),
         cmocka_unit_test(test_reload_takes_only_reloadable_keys),
         cmocka_unit_test(test_files_are_bounded_and_text),
