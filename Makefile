@@ -294,6 +294,9 @@ sample: $(B)/bin/cavage ## rewrite conf/cavage.conf from the table of keys
 $(B)/man/%: docs/man/%
 	$(Q)mkdir -p $(@D) && cp $< $@
 
+images: all ## remake the pictures of docs/images.md
+	@CAVAGE_BIN='$(abspath $(B))/bin' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) scripts/pictures.py
+
 BINDIR := $(DESTDIR)$(PREFIX)/bin
 install: all man ## install below PREFIX (default /usr/local), in DESTDIR
 	install -d $(BINDIR)
@@ -314,6 +317,6 @@ help: ## show this list
 	@sed -n 's/^# \(Variables: .*\)/\n\1/p; s/^#\( \{12\}.*\)/\1/p' Makefile
 
 .PHONY: FORCE all programs run test suite check unit unit-build replay replay-build e2e fuzz fuzz-build bench soak lint lint-format lint-tidy \
-        lint-cppcheck lint-scripts sizes format sample man install setup clean help
+        lint-cppcheck lint-scripts sizes format sample man images install setup clean help
 
 -include $(OBJ:.o=.d)
