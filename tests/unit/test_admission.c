@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: MIT */
+/* The forecast of waits: whom it admits, whom it refuses, and that the books always balance. */
+#include "cavage/admission.h"
+#include "cavage/err.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+enum { MS = 1000, JOBS = 1000, MANY = 100000 };
+
+static struct admission_books *books;
+
+static void open_books(bool fifo)
+{
+    struct admission_config config = {.jobs_max = JOBS,
+                                      .target_us = {[LANE_SMALL] = 300 * MS, [LANE_LARGE] = 2000 * MS},
+                                      .large_percent = 25,
+                                      .fifo = fifo};
+    assert_int_equal(admission_books_new(&config, &books), ERR_OK);
+}
+
+static struct admission_job small(uint64_t customer, int64_t cost_us)
+{
+    return (struct admission_job){.customer = customer, .lane = LANE_SMALL, .cost_us = cost_us};
+}
+
+static struct admission_job large(uint64_t customer, int64_t cost_us)
+{
+    return (struct admission_job){.customer = customer, .lane = LANE_LARGE, .cost_us = cost_us};
+}
+
+static void queue(struct admission_job job, unsigned times)
+{
+    for (unsigned i = 0; i < times; i++)
+        assert_int_equal(admission_queue(books, &job), ERR_OK);
+}
+
+/* Jobs that come and go at once, so that it is known what they take. */
+static void serve(struct admission_job job, int64_t service_us, unsigned times)
+{
+    for (unsigned i = 0; i < times; i++) {
+        queue(job, 1);
+        admission_send(books, &job);
+        admission_end(books, &job, service_us);
+    }
+}
+
+/* Occupy converters. */
+static void occupy(struct admission_job job, unsigned times)
+{
+    for (unsigned i = 0; i < times; i++) {
+        queue(job, 1);
+        admission_send(books, &job);
+    }
+}
+
+static struct admission_forecast judge(struct admission_job job)
+{
+    struct admission_forecast f;
+    admission_judge(books, &job, &f);
+    return f;
+}
+
+/* Queue jobs until one is refused. */
+static unsigned admitted(struct admission_job job)
+{
+    unsigned n = 0;
+    while (n < JOBS && judge(job).admitted) {
+        queue(job, 1);
+        n++;
+    }
+    return n;
+}
+
+static void test_configuration_is_checked(void **state)
+{
+    (void)state;
+    struct admission_config good = {.jobs_max = 1, .target_us = {1, 1}, .large_percent = 25}, bad;
+    bad = good, bad.jobs_max = 0;
+    assert_int_equal(admission_books_new(&bad, &books), ERR_RANGE);
+    bad = good, bad.target_us[LANE_LARGE] = 0;
+    assert_int_equal(admission_books_new(&bad, &books), ERR_RANGE);
+    bad = good, bad.large_percent = 100;
+    assert_int_equal(admission_books_new(&bad, &books), ERR_RANGE);
+    assert_int_equal(admission_books_new(&good, &books), ERR_OK);
+    admission_books_free(books);
+}
+
+static void test_nothing_waits_so_nothing_is_refused(void **state)
+{
+    (void)state;
+    open_books(false);
+    assert_true(judge(small(1, 60000 * MS)).admitted);
+    serve(small(1, 10 * MS), 10000 * MS, 100); /* conversions of ten seconds */
+    struct admission_forecast f = judge(small(1, 10 * MS));
+    assert_true(f.admitted);
+    assert_int_equal(f.wait_us, 0);
+    assert_in_range(f.service_us, 9000 * MS, 13000 * MS);
+    admission_books_free(books);
+}
+
+/* Ten converters, jobs of 10 ms: of 300 ms 10 are for the service itself, so about 290 jobs may wait. */
+static void test_wait_is_work_over_converters(void **state)
+{
+    (void)state;
+    open_books(false);
+    admission_set_capacity(books, 10000);
+    serve(small(1, 10 * MS), 10 * MS, 100);
+    occupy(small(1, 10 * MS), 10);
+    assert_in_range(judge(small(1, 10 * MS)).wait_us, 1 * MS, 1 * MS);
+    queue(small(1, 10 * MS), 100);
+    assert_in_range(judge(small(1, 10 * MS)).wait_us, 100 * MS, 102 * MS);
+    assert_in_range(100 + admitted(small(1, 10 * MS)), 280, 291);
+    struct admission_forecast f = judge(small(1, 10 * MS));
+    assert_false(f.admitted);
+    assert_in_range(f.retry_us, 1, 5 * MS);
+    admission_books_free(books);
+}
+
+/* Prefetched jobs wait at the workers, and are waited for like those that wait here. */
+static void test_prefetched_jobs_are_waited_for(void **state)
+{
+    (void)state;
+    open_books(false);
+    admission_set_capacity(books, 10000);
+    serve(small(1, 10 * MS), 100 * MS, 100);
+    occupy(small(1, 10 * MS), 9);
+    assert_int_equal(judge(small(2, 10 * MS)).wait_us, 0);
+    occupy(small(1, 10 * MS), 11);
+    assert_in_range(judge(small(2, 10 * MS)).wait_us, 109 * MS, 111 * MS);
+    admission_books_free(books);
+}
+
+static void test_one_with_much_is_refused_and_others_are_not(void **state)
+{
+    (void)state;
+    open_books(false);
+    admission_set_capacity(books, 10000);
+    serve(small(1, 10 * MS), 10 * MS, 100);
+    occupy(small(1, 10 * MS), 20);
+    unsigned n = admitted(small(1, 10 * MS));
+    assert_in_range(n, 250, 300);
+    for (uint64_t customer = 2; customer < 22; customer++) {
+        struct admission_forecast f = judge(small(customer, 10 * MS));
+        assert_true(f.admitted);
+        assert_in_range(f.wait_us, 10 * MS, 35 * MS);
+        queue(small(customer, 10 * MS), 1);
+        assert_false(judge(small(1, 10 * MS)).admitted);
+    }
+    admission_books_free(books);
+}
+
+/* Many customers with one job each are an overload of the service: then a newcomer is refused too. */
+static void test_many_with_little_are_an_overload(void **state)
+{
+    (void)state;
+    open_books(false);
+    admission_set_capacity(books, 1000);
+    serve(small(1, 10 * MS), 10 * MS, 100);
+    unsigned n = 0;
+    while (n < JOBS && judge(small(n, 10 * MS)).admitted)
+        queue(small(n++, 10 * MS), 1);
+    assert_in_range(n, 20, 30);
+    admission_books_free(books);
+}
+
+static void test_fifo_knows_no_customers(void **state)
+{
+    (void)state;
+    open_books(true);
+    admission_set_capacity(books, 1000);
+    serve(small(1, 10 * MS), 10 * MS, 100);
+    admitted(small(1, 10 * MS));
+    assert_false(judge(small(2, 10 * MS)).admitted);
+    assert_false(judge(large(2, 10 * MS)).admitted);
+    admission_books_free(books);
+}
+
+/* The converters take ten times as long: the same work is a wait ten times as long, and fewer jobs may wait. */
+static void test_limit_follows_slower_workers(void **state)
+{
+    (void)state;
+    open_books(false);
+    admission_set_capacity(books, 10000);
+    serve(small(1, 10 * MS), 10 * MS, 200);
+    queue(small(1, 10 * MS), 100);
+    int64_t before_us = judge(small(1, 10 * MS)).wait_us;
+    serve(small(2, 10 * MS), 100 * MS, 200);
+    assert_in_range(judge(small(1, 10 * MS)).wait_us, before_us * 9, before_us * 11);
+    assert_false(judge(small(1, 10 * MS)).admitted);
+    serve(small(2, 10 * MS), 10 * MS, 600);
+    assert_in_range(judge(small(1, 10 * MS)).wait_us, before_us * 9 / 10, before_us * 11 / 10);
+    assert_true(judge(small(1, 10 * MS)).admitted);
+    admission_books_free(books);
+}
+
+static void test_limit_follows_workers_that_leave_and_come(void **state)
+{
+    (void)state;
+    open_books(false);
+    admission_set_capacity(books, 20000);
+    serve(small(1, 10 * MS), 10 * MS, 200);
+    queue(small(1, 10 * MS), 400);
+    assert_true(judge(small(1, 10 * MS)).admitted);
+    admission_set_capacity(books, 10000);
+    assert_false(judge(small(1, 10 * MS)).admitted);
+    admission_set_capacity(books, 0); /* none is known: the last figure stays */
+    assert_in_range(judge(small(1, 10 * MS)).wait_us, 400 * MS, 402 * MS);
+    admission_set_capacity(books, 20000);
+    assert_true(judge(small(1, 10 * MS)).admitted);
+    admission_books_free(books);
+}
+
+/* Slow conversions leave a quarter of the target for waiting, so that the converters always have something to do. */
+static void test_slow_service_leaves_a_quarter_of_the_target(void **state)
+{
+    (void)state;
+    open_books(false);
+    admission_set_capacity(books, 10000);
+    serve(small(1, 100 * MS), 400 * MS, 200);
+    queue(small(1, 100 * MS), 1);
+    assert_true(judge(small(1, 100 * MS)).admitted);
+    queue(small(1, 100 * MS), 1);
+    assert_false(judge(small(1, 100 * MS)).admitted);
+    admission_books_free(books);
+}
+
+static void test_lanes_have_targets_of_their_own(void **state)
+{
+    (void)state;
+    open_books(false);
+    admission_set_capacity(books, 4000);
+    serve(small(1, 10 * MS), 10 * MS, 100);
+    serve(large(2, 100 * MS), 100 * MS, 100);
+    unsigned n = admitted(large(2, 100 * MS));
+    assert_in_range(n, 65, 80);
+    /* A quarter of the time is the other lane's while both wait. */
+    queue(small(1, 10 * MS), 60);
+    assert_in_range(judge(small(1, 10 * MS)).wait_us, 195 * MS, 210 * MS);
+    assert_true(judge(small(1, 10 * MS)).admitted);
+    assert_true(judge(large(3, 100 * MS)).admitted);
+    assert_false(judge(large(2, 100 * MS)).admitted);
+    admission_books_free(books);
+}
+
+/* p99: one conversion in fifty is slow, so the forecast reckons with it; one in five hundred is not. */
+static void test_service_is_the_slow_one_in_a_hundred(void **state)
+{
+    (void)state;
+    open_books(false);
+    for (unsigned i = 0; i < 3000; i++)
+        serve(small(1, 10 * MS), i % 50 ? 10 * MS : 160 * MS, 1);
+    assert_in_range(judge(small(1, 10 * MS)).service_us, 160 * MS, 200 * MS);
+    for (unsigned i = 0; i < 3000; i++)
+        serve(small(1, 10 * MS), i % 500 ? 10 * MS : 160 * MS, 1);
+    assert_in_range(judge(small(1, 10 * MS)).service_us, 10 * MS, 13 * MS);
+    admission_books_free(books);
+}
+
+static void test_jobs_are_bounded(void **state)
+{
+    (void)state;
+    open_books(false);
+    queue(small(1, 1), JOBS);
+    struct admission_job one = small(2, 1);
+    assert_int_equal(admission_queue(books, &one), ERR_FULL);
+    struct admission_job first = small(1, 1);
+    admission_send(books, &first);
+    assert_int_equal(admission_queue(books, &one), ERR_FULL);
+    admission_end(books, &first, 0);
+    assert_int_equal(admission_queue(books, &one), ERR_OK);
+    admission_books_free(books);
+}
+
+static void test_huge_costs_do_not_overflow(void **state)
+{
+    (void)state;
+    open_books(false);
+    for (uint64_t i = 0; i < JOBS; i++)
+        queue(small(i, INT64_MAX), 1);
+    struct admission_forecast f = judge(small(3, INT64_MAX));
+    assert_false(f.admitted);
+    assert_true(f.wait_us > 0 && f.retry_us > 0);
+    admission_books_free(books);
+}
+
+/* Numbers that collide in the table as often as hashes do. */
+static uint64_t scattered(uint64_t i)
+{
+    i = (i ^ i << 21) * UINT64_C(0xBF58476D1CE4E5B9);
+    return (i ^ i >> 27) * UINT64_C(0x94D049BB133111EB);
+}
+
+/* Who leaves the table of customers must not hide those who stay. */
+static void test_customers_stay_when_others_leave(void **state)
+{
+    (void)state;
+    enum { CUSTOMERS = JOBS / 2 };
+    open_books(false);
+    for (uint64_t i = 0; i < CUSTOMERS; i++)
+        queue(small(scattered(i), 1000), 2);
+    for (uint64_t i = 0; i < CUSTOMERS; i += 2) {
+        struct admission_job job = small(scattered(i), 1000);
+        admission_unqueue(books, &job);
+        admission_unqueue(books, &job);
+    }
+    for (uint64_t i = 1; i < CUSTOMERS; i += 2)
+        assert_int_equal(judge(small(scattered(i), 1000)).wait_us, CUSTOMERS / 2 * 2000);
+    assert_int_equal(judge(small(scattered(CUSTOMERS), 1000)).wait_us, CUSTOMERS / 2 * 1000);
+    admission_books_free(books);
+}
+
+struct mine {
+    struct admission_job job;
+    enum { OUT, WAITING, SENT } where;
+};
+
+/* Take a random step with one of the jobs. */
+static void step(struct mine *m, uint64_t customer, unsigned choice)
+{
+    if (m->where == OUT) {
+        m->job = choice & 1 ? small(customer, 1 + choice % 5000) : large(customer, 1 + choice % 90000);
+        if (admission_queue(books, &m->job) == ERR_OK)
+            m->where = WAITING;
+    } else if (m->where == WAITING) {
+        bool goes = choice % 3 > 0;
+        (goes ? admission_send : admission_unqueue)(books, &m->job);
+        m->where = goes ? SENT : OUT;
+    } else if (choice % 5 == 0) {
+        admission_unsend(books, &m->job);
+        m->where = WAITING;
+    } else {
+        admission_end(books, &m->job, choice % 2 ? 5 * MS : 0);
+        m->where = OUT;
+    }
+}
+
+/* After any history in which all jobs left, the books are empty; on the way, a customer's forecast is never less than that of one without work. */
+static void test_books_balance_after_any_history(void **state)
+{
+    (void)state;
+    static struct mine mine[JOBS];
+    open_books(false);
+    uint64_t seed = 88172645463325252u;
+    for (unsigned i = 0; i < MANY; i++) {
+        seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
+        step(&mine[seed % JOBS], seed >> 10 & 1023, (unsigned)(seed >> 33));
+        if (i % 64)
+            continue;
+        struct admission_job known = small(seed >> 10 & 1023, 1000), stranger = small(1 << 20, 1000);
+        assert_true(judge(known).wait_us >= judge(stranger).wait_us);
+    }
+    for (unsigned i = 0; i < JOBS; i++) {
+        if (mine[i].where == WAITING)
+            admission_unqueue(books, &mine[i].job);
+        else if (mine[i].where == SENT)
+            admission_end(books, &mine[i].job, 0);
+    }
+    serve(small(1, 1000), 1000, 2000);
+    struct admission_stats stats;
+    admission_stats(books, &stats);
+    assert_int_equal(stats.wait_us[LANE_SMALL], 0);
+    assert_int_equal(stats.wait_us[LANE_LARGE], 0);
+    for (uint64_t customer = 0; customer < JOBS; customer++)
+        queue(small(customer, 1000), 1);
+    assert_in_range(judge(small(1 << 20, 1000)).wait_us, JOBS * 1000 - 1000, JOBS * 1000 + 1000);
+    admission_books_free(books);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_configuration_is_checked),
+        cmocka_unit_test(test_nothing_waits_so_nothing_is_refused),
+        cmocka_unit_test(test_wait_is_work_over_converters),
+        cmocka_unit_test(test_prefetched_jobs_are_waited_for),
+        cmocka_unit_test(test_one_with_much_is_refused_and_others_are_not),
+        cmocka_unit_test(test_many_with_little_are_an_overload),
+        cmocka_unit_test(test_fifo_knows_no_customers),
+        cmocka_unit_test(test_limit_follows_slower_workers),
+        cmocka_unit_test(test_limit_follows_workers_that_leave_and_come),
+        cmocka_unit_test(test_slow_service_leaves_a_quarter_of_the_target),
+        cmocka_unit_test(test_lanes_have_targets_of_their_own),
+        cmocka_unit_test(test_service_is_the_slow_one_in_a_hundred),
+        cmocka_unit_test(test_jobs_are_bounded),
+        cmocka_unit_test(test_huge_costs_do_not_overflow),
+        cmocka_unit_test(test_customers_stay_when_others_leave),
+        cmocka_unit_test(test_books_balance_after_any_history),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
