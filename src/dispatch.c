@@ -9,7 +9,7 @@
 
 #include "dispatch_parts.h"
 
-/* About one photo: smaller ones of one customer go in a row, larger ones wait for some rounds. */
+/* What a customer gets at its turn at most, however dear the jobs are that wait: about one photo. */
 static const int64_t quantum_us = 10 * 1000;
 
 /* What a worker is taken to hold until one has told. */
@@ -33,7 +33,8 @@ int dispatch_new(const struct dispatch_config *config, struct dispatch **out)
                                       .max_entries = config->max_queued,
                                       .max_per_customer = config->max_queued_per_customer,
                                       .max_returns = config->max_jobs,
-                                      .quantum_us = quantum_us};
+                                      .quantum_us = quantum_us,
+                                      .large_percent = config->large_percent};
     int err = job_table_new(&d->table, config->max_jobs);
     if (!err)
         err = fair_queue_new(&queue, &d->queue);
@@ -127,6 +128,8 @@ int dispatch_submit(struct dispatch *d, int64_t now_us, const struct dispatch_jo
         job_table_remove(&d->table, j);
         return err;
     }
+    if (job->lane == LANE_SMALL)
+        d->small_us = now_us;
     int64_t earned_milli = (int64_t)d->config.retry_percent * 10;
     d->lost.milli += earned_milli;
     d->crashed.milli += earned_milli;
@@ -267,6 +270,7 @@ enum dispatch_verdict dispatch_result(struct dispatch *d, int64_t now_us, const 
         d->counts.stale_messages++;
         return DISPATCH_DROP;
     }
+    peer_learn_service(&d->peers[m->status.link], m);
     /* Its own job first: by the status alone, which holds it no more, it would be lost. */
     enum dispatch_verdict verdict = take_result(d, m);
     peer_take_status(d, &d->peers[m->status.link], &m->status);
@@ -321,14 +325,28 @@ static bool next_cancel(struct dispatch *d, struct dispatch_action *out)
     return true;
 }
 
+/* The next job that a worker can take, and which worker. False when there is none. */
+static bool next_job(struct dispatch *d, struct job **job, size_t *peer)
+{
+    unsigned open = 0;
+
+    for (int i = 0; i < LANES; i++) {
+        enum lane lane = (enum lane)i;
+        if (fair_queue_lane_count(d->queue, lane) > 0 && peers_have_room(d, lane))
+            open |= 1U << lane;
+    }
+    /* The entry is the job's first member. */
+    *job = (struct job *)fair_queue_pop(d->queue, open);
+    return *job && peer_choose(d, (*job)->entry.lane, peer);
+}
+
 /* A job is bound to a worker only now, when it goes out. */
 static bool next_send(struct dispatch *d, struct dispatch_action *out)
 {
+    struct job *job;
     size_t peer;
 
-    while (fair_queue_count(d->queue) > 0 && peer_choose(d, &peer)) {
-        /* The entry is the job's first member. */
-        struct job *job = (struct job *)fair_queue_pop(d->queue);
+    while (next_job(d, &job, &peer)) {
         int64_t remaining_ms = (job->deadline_us - d->now_us) / 1000;
         if (remaining_ms <= 0) {
             job_fail(d, job, DISPATCH_DEADLINE);
@@ -370,6 +388,7 @@ void dispatch_stats(const struct dispatch *d, struct dispatch_stats *out)
         if (peer->usable) {
             out->slots += peer->slots;
             out->busy += peer->busy;
+            out->own_slots_milli += peer->draining ? 0 : peer_own_slots_milli(peer);
         }
     }
 }

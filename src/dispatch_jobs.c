@@ -89,7 +89,7 @@ struct job *job_table_add(struct job_table *table, const struct dispatch_job *jo
     table->free = j->chain;
     *j = (struct job){.id = job->id,
                       .deadline_us = job->deadline_us,
-                      .entry = {.customer = job->customer, .cost_us = job->cost_us},
+                      .entry = {.customer = job->customer, .lane = job->lane, .cost_us = job->cost_us},
                       .state = JOB_QUEUED,
                       .chain = *bucket};
     *bucket = j;

@@ -44,11 +44,17 @@ static void cancel_attempt(struct dispatch *d, const struct job *job, const stru
         .peer = attempt->peer, .job = job->id, .worker_boot = peer->boot, .sequence = attempt->sequence};
 }
 
+static size_t is_large(const struct dispatch *d, const struct job *job)
+{
+    return !d->config.fifo && job->entry.lane == LANE_LARGE;
+}
+
 static void leave_peer(struct dispatch *d, struct job *job)
 {
     struct peer *peer = &d->peers[job->current.peer];
     job_list_remove(&peer->jobs, job);
     peer->inflight--;
+    peer->large -= is_large(d, job);
 }
 
 /* Out of its peer's list or the queue, unless it was just popped. */
@@ -77,6 +83,7 @@ void job_send(struct dispatch *d, struct job *job, size_t peer)
     job->current = (struct attempt){.peer = peer, .generation = p->generation, .open = true, .sequence = ++p->sent};
     job_list_append(&p->jobs, job);
     p->inflight++;
+    p->large += is_large(d, job);
 }
 
 void job_requeue(struct dispatch *d, struct job *job, enum requeue_reason reason)

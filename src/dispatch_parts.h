@@ -81,6 +81,8 @@ struct peer {
     unsigned busy_others;     /* of busy: for other APIs */
     struct job_list jobs;
     size_t inflight;
+    size_t large;       /* of them */
+    int64_t service_us; /* what conversions take there, smoothed; 0: none was seen */
     int64_t heard_us;
     int64_t hello_us; /* when the last HELLO went out */
     int64_t hello_at_us;
@@ -105,6 +107,7 @@ struct dispatch {
     int64_t now_us;  /* of the last event */
     bool was_paused; /* since the last tick */
     bool queue_was_empty;
+    int64_t small_us; /* when the last small job came */
     struct fair_queue *queue;
     struct job_table table;
     struct job_list failures;
@@ -149,8 +152,13 @@ void job_fail(struct dispatch *d, struct job *job, enum dispatch_failure failure
 void job_forget(struct dispatch *d, struct job *job, const struct attempt *done);
 
 /* dispatch_peers.c */
-/* The least loaded peer with credit; false when there is none. */
-bool peer_choose(struct dispatch *d, size_t *peer);
+/* The least loaded peer that can take a job of this lane; false when there is none. In fifo every job is of the small one. */
+bool peer_choose(struct dispatch *d, enum lane lane, size_t *peer);
+bool peers_have_room(const struct dispatch *d, enum lane lane);
+/* A conversion ended there. */
+void peer_learn_service(struct peer *peer, const struct wire_result *m);
+/* Converters there that this API can use, in thousandths: half of what it holds and may send. */
+uint64_t peer_own_slots_milli(const struct peer *peer);
 bool peer_boot_was_replaced(const struct peer *peer, const struct id *boot);
 /* All its jobs are queued again, in their order. */
 void peer_lose_jobs(struct dispatch *d, struct peer *peer);

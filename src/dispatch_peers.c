@@ -15,6 +15,64 @@ static bool peer_has_credit(const struct peer *peer)
            peer->inflight < WIRE_HELD_MAX;
 }
 
+/* The worker shares its credit among the APIs that have work, two jobs a converter. Before it has told, as much as is in flight. */
+uint64_t peer_own_slots_milli(const struct peer *peer)
+{
+    uint64_t credit = peer->limit > peer->sent ? peer->limit - peer->sent : 0;
+    uint64_t own = (peer->inflight + credit) * 1000 / 2, all = (uint64_t)peer->slots * 1000;
+    return own < all ? own : all;
+}
+
+static size_t own_slots(const struct peer *peer)
+{
+    size_t own = (size_t)((peer_own_slots_milli(peer) + 999) / 1000);
+    return own > 0 ? own : 1;
+}
+
+/* Converters that large jobs may have. None is prefetched: a small one that comes is to be next. */
+static size_t large_slots(const struct dispatch *d, size_t own)
+{
+    if (own == 1 || d->small_us == 0 || d->now_us - d->small_us >= DISPATCH_SMALL_US)
+        return own;
+    return own - (own + 3) / 4;
+}
+
+/* Jobs that wait there for a converter; until it is known what conversions take, as many as there is credit for. */
+static size_t prefetch(const struct peer *peer, size_t own)
+{
+    if (peer->service_us == 0)
+        return SIZE_MAX / 2;
+    return 1 + (size_t)((int64_t)own * DISPATCH_PREFETCH_US / peer->service_us);
+}
+
+static bool peer_has_room(const struct dispatch *d, const struct peer *peer, enum lane lane)
+{
+    if (!peer_has_credit(peer))
+        return false;
+    size_t own = own_slots(peer);
+    if (peer->inflight >= own + prefetch(peer, own))
+        return false;
+    return lane == LANE_SMALL || d->config.fifo || peer->large < large_slots(d, own);
+}
+
+bool peers_have_room(const struct dispatch *d, enum lane lane)
+{
+    for (size_t i = 0; i < d->peer_count; i++) {
+        if (peer_has_room(d, &d->peers[i], lane))
+            return true;
+    }
+    return false;
+}
+
+void peer_learn_service(struct peer *peer, const struct wire_result *m)
+{
+    const int64_t longest_us = INT64_C(3600) * 1000 * 1000, window = 8;
+    int64_t us = m->convert_us < (uint64_t)longest_us ? (int64_t)m->convert_us : longest_us;
+    if (m->outcome != OUTCOME_OK || us == 0)
+        return;
+    peer->service_us = peer->service_us ? peer->service_us + (us - peer->service_us) / window : us;
+}
+
 /* Load is (in flight + busy for others) / slots; compared without division. */
 static bool less_loaded(const struct peer *a, const struct peer *b)
 {
@@ -22,7 +80,7 @@ static bool less_loaded(const struct peer *a, const struct peer *b)
     return load_a * (b->slots ? b->slots : 1) < load_b * (a->slots ? a->slots : 1);
 }
 
-bool peer_choose(struct dispatch *d, size_t *peer)
+bool peer_choose(struct dispatch *d, enum lane lane, size_t *peer)
 {
     const struct peer *best = NULL;
 
@@ -30,7 +88,7 @@ bool peer_choose(struct dispatch *d, size_t *peer)
     for (size_t k = 0, i = d->peer_turn; k < d->peer_count; k++, i++) {
         if (i >= d->peer_count)
             i = 0;
-        if (peer_has_credit(&d->peers[i]) && (!best || less_loaded(&d->peers[i], best))) {
+        if (peer_has_room(d, &d->peers[i], lane) && (!best || less_loaded(&d->peers[i], best))) {
             best = &d->peers[i];
             *peer = i;
         }
@@ -70,6 +128,7 @@ static void adopt_boot(struct dispatch *d, struct peer *peer, const struct id *b
     peer->generation++;
     peer->status_sequence = 0;
     peer->sent = peer->limit = peer->told_sent = 0;
+    peer->service_us = 0;
 }
 
 /* Seen or passed over, not held, and no result: the worker will never answer it. Both lists ascend. */

@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/* Deficit round robin over customers that have entries, or one list in order of arrival. */
+/* Deficit round robin over the customers that have entries in a lane and weights between the lanes, or one list in order of arrival. */
 #include "cavage/fair_queue.h"
 
 #include "cavage/err.h"
 
 #include <stdlib.h>
 
-/* A bound that keeps all sums of costs and deficits far from overflow: eleven days. */
+/* Bounds that keep all sums of costs and deficits far from overflow: eleven days, and as much for a hundred entries. */
 static const int64_t cost_max_us = 1000000000000;
+static const int64_t lead_max = 100 * 100 * INT64_C(1000000000000);
 
 struct entry_list {
     struct fair_entry *first, *last;
 };
 
-/* One customer with entries. In a ring of flows while it has any; the ring's head has the turn. */
+/* One customer with entries in a lane. In the lane's ring of flows while it has any; the ring's head has the turn. */
 struct fair_flow {
     uint64_t customer;
+    enum lane lane;
     int64_t deficit_us; /* what it may still spend at its turn */
     size_t count;
     struct entry_list entries; /* unused in fifo mode */
@@ -23,13 +25,19 @@ struct fair_flow {
     struct fair_flow *chain; /* next in its bucket, or next free one */
 };
 
-struct fair_queue {
-    struct fair_queue_config config;
+struct fair_lane {
     size_t count;
     int64_t cost_us;
-    struct entry_list arrivals; /* fifo mode only */
-    struct fair_flow *turn;     /* head of the ring, NULL when empty */
     size_t flow_count;
+    struct fair_flow *turn; /* head of the ring, NULL when empty */
+};
+
+struct fair_queue {
+    struct fair_queue_config config;
+    struct entry_list arrivals; /* fifo mode only */
+    struct fair_lane lanes[LANES];
+    /* What the small lane got beyond its weight beside the large one: its cost times the other's weight, less the same of the large one. */
+    int64_t lead;
     struct fair_flow *free_flows;
     struct fair_flow *flows;
     struct fair_flow **buckets;
@@ -40,7 +48,8 @@ int fair_queue_new(const struct fair_queue_config *config, struct fair_queue **o
 {
     const size_t limit = SIZE_MAX / 4 / sizeof(struct fair_flow);
     if (config->max_entries == 0 || config->max_entries > limit / 2 || config->max_returns > limit / 2 ||
-        config->max_per_customer == 0 || config->quantum_us <= 0 || config->quantum_us > cost_max_us)
+        config->max_per_customer == 0 || config->quantum_us <= 0 || config->quantum_us > cost_max_us ||
+        config->large_percent >= 100)
         return ERR_RANGE;
 
     size_t flows = config->max_entries + config->max_returns;
@@ -82,20 +91,30 @@ static struct fair_flow **bucket_of(struct fair_queue *queue, uint64_t customer)
     return &queue->buckets[(h ^ h >> 32) & queue->bucket_mask];
 }
 
-static struct fair_flow *flow_find(struct fair_queue *queue, uint64_t customer)
+static enum lane lane_in(const struct fair_queue *queue, const struct fair_entry *entry)
+{
+    return queue->config.fifo || entry->lane != LANE_LARGE ? LANE_SMALL : LANE_LARGE;
+}
+
+static struct fair_lane *lane_of_flow(struct fair_queue *queue, const struct fair_flow *flow)
+{
+    return &queue->lanes[flow->lane];
+}
+
+static struct fair_flow *flow_find(struct fair_queue *queue, uint64_t customer, enum lane lane)
 {
     struct fair_flow *flow = *bucket_of(queue, customer);
-    while (flow && flow->customer != customer)
+    while (flow && (flow->customer != customer || flow->lane != lane))
         flow = flow->chain;
     return flow;
 }
 
-static void ring_insert_before_turn(struct fair_queue *queue, struct fair_flow *flow)
+static void ring_insert_before_turn(struct fair_lane *lane, struct fair_flow *flow)
 {
-    struct fair_flow *turn = queue->turn;
+    struct fair_flow *turn = lane->turn;
     if (!turn) {
         flow->prev = flow->next = flow;
-        queue->turn = flow;
+        lane->turn = flow;
         return;
     }
     flow->next = turn;
@@ -104,26 +123,26 @@ static void ring_insert_before_turn(struct fair_queue *queue, struct fair_flow *
     turn->prev = flow;
 }
 
-static void ring_remove(struct fair_queue *queue, struct fair_flow *flow)
+static void ring_remove(struct fair_lane *lane, struct fair_flow *flow)
 {
     /* Not to the next: that one gets its quantum when the turn comes to it. */
-    if (queue->turn == flow)
-        queue->turn = flow->prev == flow ? NULL : flow->prev;
+    if (lane->turn == flow)
+        lane->turn = flow->prev == flow ? NULL : flow->prev;
     flow->prev->next = flow->next;
     flow->next->prev = flow->prev;
 }
 
 /* Flows suffice: each has an entry, and the bounds count entries. A new flow waits for the whole round. */
-static struct fair_flow *flow_make(struct fair_queue *queue, uint64_t customer)
+static struct fair_flow *flow_make(struct fair_queue *queue, uint64_t customer, enum lane lane)
 {
     struct fair_flow *flow = queue->free_flows;
     struct fair_flow **bucket = bucket_of(queue, customer);
 
     queue->free_flows = flow->chain;
-    *flow = (struct fair_flow){.customer = customer, .chain = *bucket};
+    *flow = (struct fair_flow){.customer = customer, .lane = lane, .chain = *bucket};
     *bucket = flow;
-    queue->flow_count++;
-    ring_insert_before_turn(queue, flow);
+    queue->lanes[lane].flow_count++;
+    ring_insert_before_turn(&queue->lanes[lane], flow);
     return flow;
 }
 
@@ -134,8 +153,8 @@ static void flow_drop(struct fair_queue *queue, struct fair_flow *flow)
     while (*at != flow)
         at = &(*at)->chain;
     *at = flow->chain;
-    ring_remove(queue, flow);
-    queue->flow_count--;
+    ring_remove(lane_of_flow(queue, flow), flow);
+    lane_of_flow(queue, flow)->flow_count--;
     flow->chain = queue->free_flows;
     queue->free_flows = flow;
 }
@@ -149,21 +168,32 @@ static void account(struct fair_queue *queue, struct fair_flow *flow, struct fai
 {
     entry->flow = flow;
     flow->count++;
-    queue->count++;
-    queue->cost_us += entry->cost_us;
+    lane_of_flow(queue, flow)->count++;
+    lane_of_flow(queue, flow)->cost_us += entry->cost_us;
+}
+
+static size_t count_of(struct fair_queue *queue, uint64_t customer)
+{
+    size_t count = 0;
+    for (int lane = 0; lane < LANES; lane++) {
+        const struct fair_flow *flow = flow_find(queue, customer, (enum lane)lane);
+        count += flow ? flow->count : 0;
+    }
+    return count;
 }
 
 int fair_queue_push(struct fair_queue *queue, struct fair_entry *entry)
 {
     if (entry->cost_us <= 0 || entry->cost_us > cost_max_us)
         return ERR_INVALID;
-    if (queue->count >= queue->config.max_entries)
+    if (fair_queue_count(queue) >= queue->config.max_entries)
         return ERR_FULL;
-    struct fair_flow *flow = flow_find(queue, entry->customer);
-    if (flow && flow->count >= queue->config.max_per_customer)
+    if (count_of(queue, entry->customer) >= queue->config.max_per_customer)
         return ERR_RANGE;
+    enum lane lane = lane_in(queue, entry);
+    struct fair_flow *flow = flow_find(queue, entry->customer, lane);
     if (!flow)
-        flow = flow_make(queue, entry->customer);
+        flow = flow_make(queue, entry->customer, lane);
 
     struct entry_list *list = list_of(queue, flow);
     entry->next = NULL;
@@ -177,17 +207,32 @@ int fair_queue_push(struct fair_queue *queue, struct fair_entry *entry)
     return ERR_OK;
 }
 
+static int64_t bounded(int64_t x, int64_t low, int64_t high)
+{
+    return x < low ? low : (x > high ? high : x);
+}
+
+/* What a cost counts for in `lead`. */
+static int64_t weigh(const struct fair_queue *queue, enum lane lane, int64_t cost_us)
+{
+    int64_t large = queue->config.large_percent;
+    return lane == LANE_SMALL ? cost_us * large : -cost_us * (100 - large);
+}
+
 void fair_queue_push_head(struct fair_queue *queue, struct fair_entry *entry)
 {
-    struct fair_flow *flow = flow_find(queue, entry->customer);
+    enum lane in = lane_in(queue, entry);
+    struct fair_lane *lane = &queue->lanes[in];
+    struct fair_flow *flow = flow_find(queue, entry->customer, in);
     if (!flow)
-        flow = flow_make(queue, entry->customer);
-    if (queue->turn != flow) {
-        ring_remove(queue, flow);
-        ring_insert_before_turn(queue, flow);
-        queue->turn = flow;
+        flow = flow_make(queue, entry->customer, in);
+    if (lane->turn != flow) {
+        ring_remove(lane, flow);
+        ring_insert_before_turn(lane, flow);
+        lane->turn = flow;
     }
     flow->deficit_us += entry->cost_us;
+    queue->lead = bounded(queue->lead - weigh(queue, in, entry->cost_us), -lead_max, lead_max);
 
     struct entry_list *list = list_of(queue, flow);
     entry->prev = NULL;
@@ -203,6 +248,7 @@ void fair_queue_push_head(struct fair_queue *queue, struct fair_entry *entry)
 void fair_queue_remove(struct fair_queue *queue, struct fair_entry *entry)
 {
     struct fair_flow *flow = entry->flow;
+    struct fair_lane *lane = lane_of_flow(queue, flow);
     struct entry_list *list = list_of(queue, flow);
 
     if (entry->prev)
@@ -215,8 +261,8 @@ void fair_queue_remove(struct fair_queue *queue, struct fair_entry *entry)
         list->last = entry->prev;
     entry->prev = entry->next = NULL;
     entry->flow = NULL;
-    queue->count--;
-    queue->cost_us -= entry->cost_us;
+    lane->count--;
+    lane->cost_us -= entry->cost_us;
     if (--flow->count == 0)
         flow_drop(queue, flow);
 }
@@ -227,11 +273,10 @@ static bool flow_can_pay(const struct fair_flow *flow)
 }
 
 /* Give every flow the rounds after which the first of them can pay, so that dear entries do not cost a loop for each quantum. */
-static void skip_rounds(struct fair_queue *queue)
+static void skip_rounds(const struct fair_lane *lane, int64_t quantum_us)
 {
-    const int64_t quantum_us = queue->config.quantum_us;
     int64_t rounds = INT64_MAX;
-    struct fair_flow *flow = queue->turn;
+    struct fair_flow *flow = lane->turn;
 
     do {
         int64_t lacking_us = flow->entries.first->cost_us - flow->deficit_us;
@@ -239,44 +284,70 @@ static void skip_rounds(struct fair_queue *queue)
         if (need < rounds)
             rounds = need;
         flow = flow->next;
-    } while (flow != queue->turn);
+    } while (flow != lane->turn);
     /* The last round is the one that pop walks itself. */
     if (rounds <= 1)
         return;
     do {
         flow->deficit_us += (rounds - 1) * quantum_us;
         flow = flow->next;
-    } while (flow != queue->turn);
+    } while (flow != lane->turn);
 }
 
-struct fair_entry *fair_queue_pop(struct fair_queue *queue)
+static int64_t quantum_of(const struct fair_queue *queue, const struct fair_lane *lane)
 {
-    if (queue->count == 0)
-        return NULL;
+    int64_t mean_us = lane->cost_us / (int64_t)lane->count;
+    return mean_us < queue->config.quantum_us ? mean_us : queue->config.quantum_us;
+}
 
-    struct fair_entry *entry;
-    if (queue->config.fifo) {
-        entry = queue->arrivals.first;
-    } else {
-        for (size_t passed = 0; !flow_can_pay(queue->turn); passed++) {
-            if (passed == queue->flow_count)
-                skip_rounds(queue);
-            queue->turn = queue->turn->next;
-            queue->turn->deficit_us += queue->config.quantum_us;
-        }
-        entry = queue->turn->entries.first;
-        queue->turn->deficit_us -= entry->cost_us;
+/* The entry of a lane whose turn it is; the lane is not empty. */
+static struct fair_entry *lane_next(struct fair_queue *queue, struct fair_lane *lane)
+{
+    int64_t quantum_us = quantum_of(queue, lane);
+    for (size_t passed = 0; !flow_can_pay(lane->turn); passed++) {
+        if (passed == lane->flow_count)
+            skip_rounds(lane, quantum_us);
+        lane->turn = lane->turn->next;
+        lane->turn->deficit_us += quantum_us;
     }
+    struct fair_entry *entry = lane->turn->entries.first;
+    lane->turn->deficit_us -= entry->cost_us;
+    return entry;
+}
+
+struct fair_entry *fair_queue_pop(struct fair_queue *queue, unsigned open)
+{
+    struct fair_entry *entry;
+
+    if (queue->config.fifo) {
+        entry = open ? queue->arrivals.first : NULL;
+        if (entry)
+            fair_queue_remove(queue, entry);
+        return entry;
+    }
+    bool small = queue->lanes[LANE_SMALL].count > 0 && (open & FAIR_LANE_SMALL);
+    bool large = queue->lanes[LANE_LARGE].count > 0 && (open & FAIR_LANE_LARGE);
+    if (!small && !large)
+        return NULL;
+    enum lane lane = small && (!large || queue->lead <= 0) ? LANE_SMALL : LANE_LARGE;
+    entry = lane_next(queue, &queue->lanes[lane]);
+    queue->lead =
+        bounded(queue->lead + weigh(queue, lane, entry->cost_us), small ? -lead_max : 0, large ? lead_max : 0);
     fair_queue_remove(queue, entry);
     return entry;
 }
 
 size_t fair_queue_count(const struct fair_queue *queue)
 {
-    return queue->count;
+    return queue->lanes[LANE_SMALL].count + queue->lanes[LANE_LARGE].count;
+}
+
+size_t fair_queue_lane_count(const struct fair_queue *queue, enum lane lane)
+{
+    return queue->lanes[lane].count;
 }
 
 int64_t fair_queue_cost_us(const struct fair_queue *queue)
 {
-    return queue->cost_us;
+    return queue->lanes[LANE_SMALL].cost_us + queue->lanes[LANE_LARGE].cost_us;
 }

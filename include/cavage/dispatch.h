@@ -7,6 +7,7 @@
 #define CAVAGE_DISPATCH_H
 
 #include "cavage/id.h"
+#include "cavage/lane.h"
 #include "cavage/wire.h"
 
 #include <stdbool.h>
@@ -15,8 +16,13 @@
 
 enum {
     DISPATCH_PEERS_MAX = 256,
-    DISPATCH_HELLO_US = 250 * 1000,   /* between two HELLOs to a peer */
-    DISPATCH_SILENCE_US = 1000 * 1000 /* after which a peer counts as gone */
+    DISPATCH_HELLO_US = 250 * 1000,    /* between two HELLOs to a peer */
+    DISPATCH_SILENCE_US = 1000 * 1000, /* after which a peer counts as gone */
+    /* How long after a small job a worker is kept from being busy with large ones alone: one converter in four, at least one of several, is left. */
+    DISPATCH_SMALL_US = 1000 * 1000,
+    /* Work for this long may be prefetched by a converter, and one job more by the worker: the next job is there when one ends, but none waits where the
+     * queue's order cannot reach it any more. */
+    DISPATCH_PREFETCH_US = 2 * 1000
 };
 
 struct dispatch_config {
@@ -26,6 +32,8 @@ struct dispatch_config {
     size_t max_queued_per_customer;
     bool fifo;
     unsigned
+        large_percent; /* of the CPU, the large lane's part while both lanes wait; 0: only what the small one leaves. < 100 */
+    unsigned
         retry_percent; /* of the jobs submitted, for retries of lost jobs; but what one worker can hold may be retried each second.
                                  * Images that crashed have a budget of the same size apart. 0 .. 100 */
 };
@@ -33,6 +41,7 @@ struct dispatch_config {
 struct dispatch_job {
     uint64_t id; /* not 0, never used before */
     uint64_t customer;
+    enum lane lane; /* of no account in fifo */
     int64_t cost_us;
     int64_t deadline_us; /* monotonic */
 };
@@ -107,7 +116,8 @@ bool dispatch_next(struct dispatch *d, struct dispatch_action *out);
 struct dispatch_stats {
     size_t queued, sent; /* jobs now */
     size_t peers_up;
-    unsigned slots, busy; /* of the workers that are up */
+    unsigned slots, busy;     /* of the workers that are up */
+    uint64_t own_slots_milli; /* converters at this API's disposal: of those workers, its part of their credit */
     int64_t queued_cost_us;
     uint64_t requeued, retries_denied, late_results, stale_messages, lost_peers; /* since the start */
 };

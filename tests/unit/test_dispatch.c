@@ -841,6 +841,138 @@ static void test_deadlines_come_in_order_from_any_order(void **state)
     assert_int_equal(dispatch_next_us(d), INT64_MAX);
 }
 
+/* ---- Lanes, and what is prefetched ---- */
+
+static void start_fair(void)
+{
+    struct dispatch_config config = config_make();
+    dispatch_free(d);
+    config.fifo = false;
+    config.large_percent = 25;
+    start(&config);
+}
+
+static void submit_to(enum lane lane, uint64_t first, uint64_t last)
+{
+    for (uint64_t id = first; id <= last; id++) {
+        struct dispatch_job job = {
+            .id = id, .customer = lane, .lane = lane, .cost_us = 10, .deadline_us = now_us + 60 * 1000 * MS};
+        assert_int_equal(dispatch_submit(d, now_us, &job), ERR_OK);
+    }
+}
+
+/* How many jobs go out now. */
+static unsigned sends(void)
+{
+    struct dispatch_action action;
+    unsigned n = 0;
+    while (next(&action)) {
+        assert_int_equal(action.type, DISPATCH_SEND);
+        n++;
+    }
+    return n;
+}
+
+static void test_large_jobs_have_all_converters_while_no_small_ones_come(void **state)
+{
+    (void)state;
+    start_fair();
+    up(0, 1, 8);
+    submit_to(LANE_LARGE, 1, 20);
+    assert_int_equal(sends(), 4); /* none is prefetched */
+    submit_to(LANE_SMALL, 101, 102);
+    assert_int_equal(sends(), 2); /* the next ones there */
+    tick_at(now_us + DISPATCH_SMALL_US);
+    assert_int_equal(sends(), 0);
+    for (uint64_t i = 1; i <= 4; i++) {
+        assert_int_equal(result(0, 1, i, i, OUTCOME_OK, 20), DISPATCH_ANSWER);
+        expect_send(0, 4 + i, 6 + i);
+        expect_nothing();
+    }
+}
+
+static void test_large_jobs_leave_a_converter_while_small_ones_come(void **state)
+{
+    (void)state;
+    start_fair();
+    up(0, 1, 8);
+    submit_to(LANE_SMALL, 101, 101);
+    expect_send(0, 101, 1);
+    submit_to(LANE_LARGE, 1, 20);
+    assert_int_equal(sends(), 3);
+    submit_to(LANE_SMALL, 102, 103);
+    assert_int_equal(sends(), 2);
+    /* Small ones ended; a large one has that place only when none came for a second. */
+    assert_int_equal(result(0, 1, 101, 1, OUTCOME_OK, 9), DISPATCH_ANSWER);
+    assert_int_equal(sends(), 0);
+    tick_at(now_us + DISPATCH_SMALL_US - 1);
+    assert_int_equal(sends(), 0);
+    tick_at(now_us + 1);
+    assert_int_equal(sends(), 1);
+}
+
+static void test_one_converter_serves_both_lanes(void **state)
+{
+    (void)state;
+    start_fair();
+    dispatch_peer_up(d, now_us, 0);
+    struct wire_status m = status_of(0, 1, 0, 2);
+    m.slots = 1;
+    dispatch_status(d, now_us, &m);
+    submit_to(LANE_SMALL, 101, 101);
+    submit_to(LANE_LARGE, 1, 2);
+    assert_int_equal(sends(), 2);
+}
+
+static void test_fifo_bounds_no_lane(void **state)
+{
+    (void)state;
+    up(0, 1, 8);
+    submit_to(LANE_SMALL, 101, 101);
+    submit_to(LANE_LARGE, 1, 20);
+    expect_send(0, 101, 1);
+    for (uint64_t i = 1; i <= 7; i++)
+        expect_send(0, i, 1 + i);
+    expect_nothing();
+}
+
+/* A worker that takes 100 ms for a job gets one more than it has converters; one that takes 1 ms has all it grants. */
+static void test_prefetch_is_bounded_by_its_time(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t convert_us;
+        unsigned most;
+    } cases[] = {{100 * MS, 5}, {4 * MS, 7}, {1 * MS, 8}, {0, 8}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        start_fair();
+        up(0, 1, 8);
+        submit(100);
+        expect_send(0, 100, 1);
+        struct wire_result m = {.sequence = 1, .job = 100, .outcome = OUTCOME_OK, .convert_us = cases[i].convert_us};
+        m.status = status_of(0, 1, 1, 9);
+        assert_int_equal(dispatch_result(d, now_us, &m), DISPATCH_ANSWER);
+        submit_to(LANE_SMALL, 1, 20);
+        assert_int_equal(sends(), cases[i].most);
+    }
+}
+
+static void test_capacity_is_the_part_of_the_credit(void **state)
+{
+    (void)state;
+    up(0, 1, 8); /* all that four converters can have */
+    up(1, 2, 4); /* half of it: another API has work */
+    dispatch_stats(d, &stats);
+    assert_int_equal(stats.own_slots_milli, 6000);
+    assert_int_equal(submit(1), ERR_OK);
+    assert_int_equal(sends(), 1);
+    dispatch_stats(d, &stats);
+    assert_int_equal(stats.own_slots_milli, 6000);
+    dispatch_peer_down(d, now_us, 1);
+    dispatch_stats(d, &stats);
+    assert_int_equal(stats.own_slots_milli, 4000);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -882,6 +1014,12 @@ int main(void)
         TEST(test_bounds_of_submit),
         TEST(test_senseless_configurations_are_refused),
         TEST(test_deadlines_come_in_order_from_any_order),
+        TEST(test_large_jobs_have_all_converters_while_no_small_ones_come),
+        TEST(test_large_jobs_leave_a_converter_while_small_ones_come),
+        TEST(test_one_converter_serves_both_lanes),
+        TEST(test_fifo_bounds_no_lane),
+        TEST(test_prefetch_is_bounded_by_its_time),
+        TEST(test_capacity_is_the_part_of_the_credit),
     };
     return cmocka_run_group_tests_name("dispatch", tests, NULL, NULL);
 }

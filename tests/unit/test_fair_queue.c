@@ -20,7 +20,8 @@ static struct fair_queue *queue_make(bool fifo, size_t max, size_t per_customer,
                                        .max_entries = max,
                                        .max_per_customer = per_customer,
                                        .max_returns = max,
-                                       .quantum_us = quantum_us};
+                                       .quantum_us = quantum_us,
+                                       .large_percent = 25};
     memset(entries, 0, sizeof entries);
     assert_int_equal(fair_queue_new(&config, &queue), ERR_OK);
     return queue;
@@ -36,7 +37,7 @@ static int push(size_t i, uint64_t customer, int64_t cost_us)
 /* The index of the next entry, or -1. */
 static int pop(void)
 {
-    const struct fair_entry *entry = fair_queue_pop(queue);
+    const struct fair_entry *entry = fair_queue_pop(queue, FAIR_LANES_ALL);
     return entry ? (int)(entry - entries) : -1;
 }
 
@@ -83,7 +84,7 @@ static void test_cost_is_shared_evenly_whatever_its_size(void **state)
         for (size_t i = 1500; i < 2000; i++)
             assert_int_equal(push(i, 2, 333), ERR_OK);
         while (served[1] < 50000) {
-            const struct fair_entry *entry = fair_queue_pop(queue);
+            const struct fair_entry *entry = fair_queue_pop(queue, FAIR_LANES_ALL);
             served[entry->customer] += entry->cost_us;
         }
         /* Deficit round robin's bound: one quantum and one largest entry apart, on each side. */
@@ -151,11 +152,11 @@ static void test_bounds_are_kept(void **state)
     assert_int_equal(fair_queue_count(queue), 5);
     assert_int_equal(fair_queue_cost_us(queue), 50);
     /* What was popped may come back over the bound. */
-    struct fair_entry *popped = fair_queue_pop(queue);
+    struct fair_entry *popped = fair_queue_pop(queue, FAIR_LANES_ALL);
     assert_int_equal(push(6, 4, 10), ERR_OK);
     fair_queue_push_head(queue, popped);
     assert_int_equal(fair_queue_count(queue), 6);
-    assert_ptr_equal(fair_queue_pop(queue), popped);
+    assert_ptr_equal(fair_queue_pop(queue, FAIR_LANES_ALL), popped);
     fair_queue_free(queue);
 }
 
@@ -234,6 +235,153 @@ static void test_customers_of_any_number_find_room(void **state)
     fair_queue_free(queue);
 }
 
+static int push_large(size_t i, uint64_t customer, int64_t cost_us)
+{
+    entries[i].lane = LANE_LARGE;
+    return push(i, customer, cost_us);
+}
+
+static bool is_large(int i)
+{
+    return i >= 0 && entries[i].lane == LANE_LARGE;
+}
+
+/* The share of the cost that goes to large entries among the next ones, in percent. */
+static int64_t large_percent_of(int64_t cost_us)
+{
+    int64_t all_us = 0, large_us = 0;
+    while (all_us < cost_us) {
+        const struct fair_entry *entry = fair_queue_pop(queue, FAIR_LANES_ALL);
+        assert_non_null(entry);
+        all_us += entry->cost_us;
+        large_us += entry->lane == LANE_LARGE ? entry->cost_us : 0;
+    }
+    return large_us * 100 / all_us;
+}
+
+static void test_lanes_share_by_weight_while_both_wait(void **state)
+{
+    (void)state;
+    queue_make(false, ENTRIES, ENTRIES, 1000);
+    for (size_t i = 0; i < 1500; i++)
+        assert_int_equal(push(i, i % 5, 10), ERR_OK);
+    for (size_t i = 1500; i < 1600; i++)
+        assert_int_equal(push_large(i, i % 3, 100), ERR_OK);
+    assert_int_equal(fair_queue_lane_count(queue, LANE_LARGE), 100);
+    assert_in_range(large_percent_of(12000), 24, 26);
+    fair_queue_free(queue);
+}
+
+/* Work-conserving: each lane has everything while the other is empty, and owes nothing for it afterwards. */
+static void test_empty_lane_is_owed_nothing(void **state)
+{
+    (void)state;
+    queue_make(false, ENTRIES, ENTRIES, 1000);
+    for (size_t i = 0; i < 500; i++)
+        assert_int_equal(push_large(i, 1, 100), ERR_OK);
+    for (int i = 0; i < 300; i++)
+        assert_true(is_large(pop()));
+    /* A small one that comes now is next, but has no right to all that the large ones had alone. */
+    for (size_t i = 1000; i < 2000; i++)
+        assert_int_equal(push(i, 2, 10), ERR_OK);
+    assert_int_equal(pop(), 1000);
+    assert_in_range(large_percent_of(8000), 23, 27);
+    fair_queue_free(queue);
+
+    queue_make(false, ENTRIES, ENTRIES, 1000);
+    for (size_t i = 0; i < 1000; i++)
+        assert_int_equal(push(i, 1, 10), ERR_OK);
+    for (int i = 0; i < 500; i++)
+        assert_false(is_large(pop()));
+    for (size_t i = 1000; i < 1100; i++)
+        assert_int_equal(push_large(i, 2, 100), ERR_OK);
+    assert_in_range(large_percent_of(4000), 23, 27);
+    fair_queue_free(queue);
+}
+
+static void test_closed_lane_waits_and_is_owed_nothing(void **state)
+{
+    (void)state;
+    queue_make(false, ENTRIES, ENTRIES, 1000);
+    for (size_t i = 0; i < 1500; i++)
+        assert_int_equal(push(i, 1, 10), ERR_OK);
+    for (size_t i = 1500; i < 1600; i++)
+        assert_int_equal(push_large(i, 2, 100), ERR_OK);
+    for (int i = 0; i < 500; i++)
+        assert_int_equal(fair_queue_pop(queue, FAIR_LANE_SMALL)->lane, LANE_SMALL);
+    assert_null(fair_queue_pop(queue, 0));
+    assert_in_range(large_percent_of(8000), 23, 27);
+    assert_int_equal(fair_queue_pop(queue, FAIR_LANE_LARGE)->lane, LANE_LARGE);
+    fair_queue_free(queue);
+}
+
+/* Rounds are counted in each lane: another customer's large images do not put off a customer's small ones, nor its own. */
+static void test_customers_take_turns_in_each_lane(void **state)
+{
+    (void)state;
+    queue_make(false, ENTRIES, 120, 1000);
+    for (size_t i = 0; i < 100; i++)
+        assert_int_equal(push_large(i, 1, 100), ERR_OK);
+    assert_int_equal(push_large(500, 2, 100), ERR_OK);
+    for (size_t i = 1000; i < 1020; i++)
+        assert_int_equal(push(i, 1, 10), ERR_OK);
+    assert_int_equal(push(1020, 1, 10), ERR_RANGE); /* the bound is of both lanes */
+    assert_int_equal(push(1021, 3, 10), ERR_OK);
+    int at[2] = {-1, -1}, count[LANES] = {0};
+    for (int i; (i = pop()) >= 0; count[is_large(i)]++) {
+        if (i == 500)
+            at[0] = count[LANE_LARGE];
+        if (i == 1021)
+            at[1] = count[LANE_SMALL];
+    }
+    assert_in_range(at[0], 0, 2);
+    assert_in_range(at[1], 0, 2);
+    fair_queue_free(queue);
+}
+
+static void test_returned_entries_keep_their_lane(void **state)
+{
+    (void)state;
+    queue_make(false, ENTRIES, ENTRIES, 1000);
+    for (size_t i = 0; i < 10; i++)
+        assert_int_equal(push_large(i, 1, 100), ERR_OK);
+    for (size_t i = 1000; i < 1010; i++)
+        assert_int_equal(push(i, 1, 10), ERR_OK);
+    struct fair_entry *first[2] = {fair_queue_pop(queue, FAIR_LANE_LARGE), fair_queue_pop(queue, FAIR_LANE_LARGE)};
+    fair_queue_push_head(queue, first[1]);
+    fair_queue_push_head(queue, first[0]);
+    assert_int_equal(fair_queue_lane_count(queue, LANE_LARGE), 10);
+    for (int i = 0; i < 10; i++)
+        assert_ptr_equal(fair_queue_pop(queue, FAIR_LANE_LARGE), &entries[i]);
+    assert_int_equal(pop(), 1000);
+    fair_queue_free(queue);
+}
+
+/* The quantum follows what waits: of jobs that are much cheaper than it each customer gets one at a turn, not a row. */
+static void test_cheap_jobs_come_in_turns_too(void **state)
+{
+    (void)state;
+    queue_make(false, ENTRIES, ENTRIES, 10000);
+    for (size_t i = 0; i < 100; i++)
+        assert_int_equal(push(i, i / 50, 10), ERR_OK);
+    for (int i = 0; i < 50; i++) {
+        int one = pop(), two = pop();
+        assert_int_not_equal(one / 50, two / 50);
+    }
+    fair_queue_free(queue);
+}
+
+static void test_fifo_has_no_lanes(void **state)
+{
+    (void)state;
+    queue_make(true, ENTRIES, ENTRIES, 10);
+    for (size_t i = 0; i < 40; i++)
+        assert_int_equal(i % 3 ? push_large(i, 1, 100) : push(i, 2, 10), ERR_OK);
+    for (int i = 0; i < 40; i++)
+        assert_int_equal(pop(), i);
+    fair_queue_free(queue);
+}
+
 static void test_senseless_configurations_are_refused(void **state)
 {
     (void)state;
@@ -247,6 +395,8 @@ static void test_senseless_configurations_are_refused(void **state)
     bad = good, bad.max_returns = SIZE_MAX;
     assert_int_equal(fair_queue_new(&bad, &queue), ERR_RANGE);
     bad = good, bad.quantum_us = 0;
+    assert_int_equal(fair_queue_new(&bad, &queue), ERR_RANGE);
+    bad = good, bad.large_percent = 100;
     assert_int_equal(fair_queue_new(&bad, &queue), ERR_RANGE);
     fair_queue_free(NULL);
 }
@@ -265,6 +415,13 @@ int main(void)
         cmocka_unit_test(test_removed_entries_are_gone),
         cmocka_unit_test(test_fifo_is_strict_order_of_arrival),
         cmocka_unit_test(test_customers_of_any_number_find_room),
+        cmocka_unit_test(test_lanes_share_by_weight_while_both_wait),
+        cmocka_unit_test(test_empty_lane_is_owed_nothing),
+        cmocka_unit_test(test_closed_lane_waits_and_is_owed_nothing),
+        cmocka_unit_test(test_customers_take_turns_in_each_lane),
+        cmocka_unit_test(test_returned_entries_keep_their_lane),
+        cmocka_unit_test(test_cheap_jobs_come_in_turns_too),
+        cmocka_unit_test(test_fifo_has_no_lanes),
         cmocka_unit_test(test_senseless_configurations_are_refused),
     };
     return cmocka_run_group_tests_name("fair_queue", tests, NULL, NULL);
