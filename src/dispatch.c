@@ -347,8 +347,9 @@ static bool next_send(struct dispatch *d, struct dispatch_action *out)
     size_t peer;
 
     while (next_job(d, &job, &peer)) {
-        int64_t remaining_ms = (job->deadline_us - d->now_us) / 1000;
-        if (remaining_ms <= 0) {
+        int64_t remaining_us = job->deadline_us - d->now_us, remaining_ms = remaining_us / 1000;
+        /* Too late even if it takes only half of what is expected. */
+        if (remaining_ms <= 0 || remaining_us < job->entry.cost_us / 2) {
             job_fail(d, job, DISPATCH_DEADLINE);
             continue;
         }

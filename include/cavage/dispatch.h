@@ -2,7 +2,8 @@
 /* Which job goes to which worker: a pure state machine. Events go in with the time, actions come out; it has no clock, socket or thread.
  *
  * A job: QUEUED -> SENT (to one worker) -> answered; back to QUEUED, at the head, when its worker is lost. It is started at most twice
- * because of faults; one that ended two converters fails as poison. A job whose deadline passes fails, wherever it is. */
+ * because of faults; one that ended two converters fails as poison. A job whose deadline passes fails, wherever it is; one that waits, and could not be
+ * done in time even at half its estimated cost, fails when its turn comes. */
 #ifndef CAVAGE_DISPATCH_H
 #define CAVAGE_DISPATCH_H
 

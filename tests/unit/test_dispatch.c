@@ -973,6 +973,19 @@ static void test_capacity_is_the_part_of_the_credit(void **state)
     assert_int_equal(stats.own_slots_milli, 4000);
 }
 
+static void test_job_that_cannot_be_in_time_is_not_begun(void **state)
+{
+    (void)state;
+    struct dispatch_job job = {.id = 1, .customer = 1, .cost_us = 100 * MS, .deadline_us = now_us + 49 * MS};
+    assert_int_equal(dispatch_submit(d, now_us, &job), ERR_OK);
+    job.id = 2, job.deadline_us = now_us + 51 * MS;
+    assert_int_equal(dispatch_submit(d, now_us, &job), ERR_OK);
+    up(0, 1, 8);
+    expect_send(0, 2, 1);
+    expect_fail(1, DISPATCH_DEADLINE);
+    expect_nothing();
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -1020,6 +1033,7 @@ int main(void)
         TEST(test_fifo_bounds_no_lane),
         TEST(test_prefetch_is_bounded_by_its_time),
         TEST(test_capacity_is_the_part_of_the_credit),
+        TEST(test_job_that_cannot_be_in_time_is_not_begun),
     };
     return cmocka_run_group_tests_name("dispatch", tests, NULL, NULL);
 }
