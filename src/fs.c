@@ -79,13 +79,9 @@ int fs_private_dir(const char *path)
     return ERR_OK;
 }
 
-int fs_read(const char *path, char *buf, size_t size, size_t *len)
+/* Read to the end, NUL-terminate, close. */
+static int read_whole(int fd, char *buf, size_t size, size_t *len)
 {
-    if (size == 0)
-        return ERR_RANGE;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0)
-        return err_from_errno(errno);
     int err = ERR_OK;
     size_t used = 0;
     for (;;) {
@@ -109,6 +105,31 @@ int fs_read(const char *path, char *buf, size_t size, size_t *len)
     buf[used] = '\0';
     *len = used;
     return ERR_OK;
+}
+
+int fs_read(const char *path, char *buf, size_t size, size_t *len)
+{
+    if (size == 0)
+        return ERR_RANGE;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    return fd < 0 ? err_from_errno(errno) : read_whole(fd, buf, size, len);
+}
+
+int fs_read_private(const char *path, char *buf, size_t size, size_t *len)
+{
+    struct stat st;
+    if (size == 0)
+        return ERR_RANGE;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW);
+    if (fd < 0)
+        return errno == ELOOP ? ERR_DENIED : err_from_errno(errno);
+    int err = fstat(fd, &st) == 0 ? ERR_OK : ERR_IO;
+    if (err == ERR_OK && (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 077) != 0))
+        err = ERR_DENIED;
+    if (err == ERR_OK)
+        return read_whole(fd, buf, size, len);
+    close_quietly(fd);
+    return err;
 }
 
 int fs_write_all(int fd, const void *data, size_t len)

@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static const char prefix[] = "cvg_";
@@ -147,32 +146,14 @@ static int make_parent(const char *path)
 
 static int pepper_read(const char *path, struct key_pepper *out)
 {
-    char text[PEPPER_LEN + 2];
+    char text[PEPPER_LEN + 3]; /* with a newline, the NUL, and a byte that shows a longer file */
     size_t len = 0;
-    struct stat st;
-    int err = 0;
 
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
-        return errno == ELOOP ? ERR_DENIED : err_from_errno(errno);
-    if (fstat(fd, &st) != 0)
-        err = ERR_IO;
-    else if (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 077) != 0)
-        err = ERR_DENIED;
-    while (err == 0 && len < sizeof(text)) {
-        ssize_t n = read(fd, text + len, sizeof(text) - len);
-        if (n == 0)
-            break;
-        if (n > 0)
-            len += (size_t)n;
-        else if (errno != EINTR)
-            err = ERR_IO;
-    }
-    if (err == 0 && !(len == PEPPER_LEN || (len == PEPPER_LEN + 1 && text[PEPPER_LEN] == '\n')))
+    int err = fs_read_private(path, text, sizeof(text), &len);
+    if (err == ERR_RANGE || (err == 0 && !(len == PEPPER_LEN || (len == PEPPER_LEN + 1 && text[PEPPER_LEN] == '\n'))))
         err = ERR_INVALID;
     if (err == 0)
         err = hex_decode(text, PEPPER_LEN, out->bytes, sizeof(out->bytes));
-    (void)close(fd);
     sodium_memzero(text, sizeof(text));
     return err;
 }

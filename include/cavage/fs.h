@@ -21,6 +21,10 @@ int fs_private_dir(const char *path);
  * ERR_RANGE when it is longer, ERR_IO. */
 int fs_read(const char *path, char *buf, size_t size, size_t *len);
 
+/* The same for a secret: ERR_DENIED as well for a symbolic link, what is no plain file, and one that is not ours or open to others. What is left
+ * in buf after a failure may be part of it. */
+int fs_read_private(const char *path, char *buf, size_t size, size_t *len);
+
 /* Write aside, fsync, rename over path, fsync the folder. The file gets `mode`. */
 int fs_write_atomic(const char *path, const void *data, size_t len, mode_t mode);
 
