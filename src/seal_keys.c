@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/* Reads the file of cluster keys. */
+#include "cavage/err.h"
+#include "cavage/fs.h"
+#include "cavage/seal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { HEX_LEN = 2 * SEAL_KEY_BYTES };
+
+void seal_keys_wipe(struct seal_keys *keys)
+{
+    explicit_bzero(keys, sizeof(*keys));
+}
+
+/* A decimal number from 1 to 2^32 - 1, and where it ends. */
+static int parse_id(const char **at, uint32_t *id)
+{
+    uint64_t value = 0;
+    const char *p = *at;
+    for (; *p >= '0' && *p <= '9' && value <= UINT32_MAX; p++)
+        value = value * 10 + (uint64_t)(*p - '0');
+    *at = p;
+    *id = (uint32_t)value;
+    return value >= 1 && value <= UINT32_MAX ? ERR_OK : ERR_INVALID;
+}
+
+static const char *skip_blanks(const char *p)
+{
+    return p + strspn(p, " \t\r");
+}
+
+/* One line, without its end. */
+static int parse_line(const char *at, const char *end, struct seal_keys *out)
+{
+    uint32_t id;
+    at = skip_blanks(at);
+    if (at == end || *at == '#')
+        return ERR_OK;
+    if (parse_id(&at, &id) != ERR_OK || (*at != ' ' && *at != '\t'))
+        return ERR_INVALID;
+    at = skip_blanks(at);
+    if (end - at < HEX_LEN)
+        return ERR_INVALID;
+    const char *rest = skip_blanks(at + HEX_LEN);
+    if (rest != end && *rest != '#')
+        return ERR_INVALID;
+    for (size_t i = 0; i < out->count; i++)
+        if (out->of[i].id == id)
+            return ERR_EXISTS;
+    if (out->count == SEAL_KEYS_MAX)
+        return ERR_FULL;
+    int err = hex_decode(at, HEX_LEN, out->of[out->count].bytes, SEAL_KEY_BYTES);
+    if (err == ERR_OK)
+        out->of[out->count++].id = id;
+    return err;
+}
+
+int seal_keys_parse(const char *text, struct seal_keys *out, unsigned *line)
+{
+    memset(out, 0, sizeof(*out));
+    *line = 0;
+    for (const char *at = text; *at != '\0';) {
+        const char *end = at + strcspn(at, "\n");
+        ++*line;
+        int err = parse_line(at, end, out);
+        if (err != ERR_OK)
+            return err;
+        at = *end == '\n' ? end + 1 : end;
+    }
+    return out->count > 0 ? ERR_OK : ERR_NOTFOUND;
+}
+
+int seal_keys_load(const char *path, struct seal_keys *out, unsigned *line)
+{
+    size_t len;
+    char *text = malloc(SEAL_KEY_FILE_MAX);
+    if (!text)
+        return ERR_NOMEM;
+    memset(out, 0, sizeof(*out));
+    *line = 0;
+    int err = fs_read_private(path, text, SEAL_KEY_FILE_MAX, &len);
+    if (err == ERR_OK)
+        err = strlen(text) == len ? seal_keys_parse(text, out, line) : ERR_INVALID;
+    explicit_bzero(text, SEAL_KEY_FILE_MAX);
+    free(text);
+    return err;
+}
