@@ -8,7 +8,7 @@
 #   tests/fuzz/fuzz_NAME.c         $(B)/fuzz/fuzz_NAME (libFuzzer) and $(B)/replay/fuzz_NAME; fuzz_FOLDER_NAME.c likewise
 #   tests/fuzz/make_images.c       $(B)/fuzz/seeds/fuzz_worker_convert: images of every format to begin with
 #   bench/NAME.c                   $(B)/bench/NAME
-#   docs/man/NAME.1                $(B)/man/NAME.1; cavage.conf.5 is printed by the program
+#   docs/man/NAME.1                $(B)/man/NAME.1; cavage.conf.5, and the options of a resize in cavage.1, are printed by the program
 #
 # Variables: B=build folder  CC=compiler  SAN=address|thread  VIPS=auto|system  WERROR=1  V=1 (show commands)
 #            PREFIX= DESTDIR= (install)  PHOTO= (run)  SECONDS= (fuzz)  COUNT= (soak)  ARGS= MARK= (e2e: for pytest)
@@ -290,6 +290,10 @@ $(B)/man/cavage.conf.5: $(B)/bin/cavage
 
 sample: $(B)/bin/cavage ## rewrite conf/cavage.conf from the table of keys
 	@mkdir -p conf && $< config sample >conf/cavage.conf
+
+# Its list of options comes from the table of parameters.
+$(B)/man/cavage.1: docs/man/cavage.1 $(B)/bin/cavage
+	$(Q)mkdir -p $(@D) && $(B)/bin/cavage config parameters >$@.list && sed -e '/^\.\\" PARAMETERS$$/{r $@.list' -e 'd}' $< >$@ && rm $@.list
 
 $(B)/man/%: docs/man/%
 	$(Q)mkdir -p $(@D) && cp $< $@

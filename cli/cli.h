@@ -10,13 +10,13 @@
 
 enum cli_status { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
 
-enum { CLI_OPTION_MAX = 24, CLI_WHY_SIZE = 1024 };
+enum { CLI_OPTION_MAX = 64, CLI_WHY_SIZE = 1024 };
 
 /* One option of a command. A table ends with a NULL name; the index in the table names the option in struct cli_args. */
 struct cli_option {
-    const char *name;  /* long name, without dashes */
+    const char *name;  /* long name, without dashes before it; "_" in it is "-" on the command line */
     char letter;       /* short name, or 0 */
-    const char *value; /* what its value is called in --help; NULL for a flag */
+    const char *value; /* what its value is called in --help; "[=X]": it may be left out; NULL for a flag */
     const char *help;  /* one line */
 };
 
@@ -35,9 +35,18 @@ struct cli {
 struct cli_args {
     const struct cli *cli;
     const char *name;                   /* "cavage key add", for messages */
-    const char *option[CLI_OPTION_MAX]; /* by index in the command's table: NULL not given, "" a flag, else the value */
+    const char *option[CLI_OPTION_MAX]; /* by index in the command's table: NULL not given, "" without value, else it */
     char **operand;
     int operand_count;
+};
+
+/* Options that another table tells, after those of a command. */
+struct cli_more {
+    const char *title; /* in --help */
+    /* False: there is none at `index`. */
+    bool (*at)(size_t index, struct cli_option *out);
+    /* Which values the one at `index` takes; NULL: its help says it. */
+    const char *(*allowed)(size_t index);
 };
 
 /* One command, or a group of commands when `group` is set. Tables end with a NULL name. */
@@ -51,6 +60,7 @@ struct cli_command {
     const struct cli_option *options;
     enum cli_status (*run)(const struct cli_args *args);
     const struct cli_command *group;
+    const struct cli_more *more; /* NULL: there are none */
 };
 
 /* The commands, each in the file of its name. */

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAME_SIZE = 64, HELP_VALUE = 256 };
+enum { NAME_SIZE = 64, HELP_VALUE = 256, HELP_INDENT = 29, HELP_COLUMNS = 110 };
 
 void cli_error(const struct cli_args *args, const char *format, ...)
 {
@@ -37,23 +37,77 @@ int cli_number(const char *text, int64_t min, int64_t max, int64_t *out)
     return ERR_OK;
 }
 
-static void print_option(char letter, const char *name, const char *value, const char *help)
+/* The option at an index of struct cli_args; false behind the last one. */
+static bool option_at(const struct cli_command *command, size_t index, struct cli_option *out)
 {
-    char left[NAME_SIZE];
-    snprintf(left, sizeof(left), "%c%c%c --%s%s%s", letter ? '-' : ' ', letter ? letter : ' ', letter ? ',' : ' ', name,
-             value ? " " : "", value ? value : "");
-    printf("  %-26s %s\n", left, help);
+    size_t own = 0;
+    while (command->options && command->options[own].name)
+        own++;
+    if (index >= CLI_OPTION_MAX)
+        return false;
+    if (index >= own)
+        return command->more && command->more->at(index - own, out);
+    *out = command->options[index];
+    return true;
+}
+
+static bool may_omit(const struct cli_option *option)
+{
+    return option->value && option->value[0] == '[';
+}
+
+/* The name as it is typed. */
+static void spell(const char *name, char out[NAME_SIZE])
+{
+    snprintf(out, NAME_SIZE, "%s", name);
+    for (char *at = out; (at = strchr(at, '_'));)
+        *at = '-';
+}
+
+/* Text in a column that begins at HELP_INDENT, where the line stands already. */
+static void print_wrapped(const char *text)
+{
+    size_t column = HELP_INDENT;
+    while (*text) {
+        size_t len = strcspn(text, " ");
+        if (column > HELP_INDENT && column + 1 + len > HELP_COLUMNS)
+            column = (size_t)printf("\n%*s", HELP_INDENT, "") - 1;
+        else if (column > HELP_INDENT)
+            column += (size_t)printf(" ");
+        column += (size_t)printf("%.*s", (int)len, text);
+        text += len + (text[len] == ' ');
+    }
+    puts("");
+}
+
+static void print_option(const struct cli_option *option, const char *allowed)
+{
+    char left[2 * NAME_SIZE], name[NAME_SIZE], text[CLI_WHY_SIZE];
+    spell(option->name, name);
+    snprintf(left, sizeof(left), "%c%c%c --%s%s%s", option->letter ? '-' : ' ', option->letter ? option->letter : ' ',
+             option->letter ? ',' : ' ', name, option->value && !may_omit(option) ? " " : "",
+             option->value ? option->value : "");
+    snprintf(text, sizeof(text), "%s%s%s", option->help, allowed ? ": " : "", allowed ? allowed : "");
+    printf("  %-26s ", left);
+    print_wrapped(text);
 }
 
 static void print_help(const struct cli_command *command, const char *name)
 {
-    printf("usage: %s%s%s%s\n\n%s.\n\n", name, command->options && command->options[0].name ? " [OPTION…]" : "",
+    static const struct cli_option help = {"help", 'h', NULL, "show this help"};
+    struct cli_option option;
+    size_t own = 0;
+    printf("usage: %s%s%s%s\n\n%s.\n\n", name, option_at(command, 0, &option) ? " [OPTION…]" : "",
            command->operands[0] ? " " : "", command->operands, command->summary);
     if (command->notes)
         printf("%s\n", command->notes);
-    for (const struct cli_option *option = command->options; option && option->name; option++)
-        print_option(option->letter, option->name, option->value, option->help);
-    print_option('h', "help", NULL, "show this help");
+    for (; command->options && command->options[own].name; own++)
+        print_option(&command->options[own], NULL);
+    print_option(&help, NULL);
+    if (command->more)
+        printf("\n%s\n\n", command->more->title);
+    for (size_t i = 0; option_at(command, own + i, &option); i++)
+        print_option(&option, command->more->allowed(i));
 }
 
 static void print_group_help(const struct cli_command *group, const char *name)
@@ -76,15 +130,20 @@ enum cli_status cli_parse(const struct cli_command *command, const char *name, i
                           struct cli_args *args, bool *help)
 {
     struct option longs[CLI_OPTION_MAX + 2] = {0};
-    char shorts[2 * CLI_OPTION_MAX + 2] = "h";
+    char names[CLI_OPTION_MAX][NAME_SIZE], letters[CLI_OPTION_MAX], shorts[2 * CLI_OPTION_MAX + 2] = "h";
+    struct cli_option option;
     size_t count = 0, short_len = 1;
-    for (; command->options && command->options[count].name && count < CLI_OPTION_MAX; count++) {
-        const struct cli_option *option = &command->options[count];
-        longs[count] = (struct option){option->name, option->value ? required_argument : no_argument, NULL,
-                                       HELP_VALUE + 1 + (int)count};
-        if (option->letter) {
-            shorts[short_len++] = option->letter;
-            if (option->value)
+    for (; option_at(command, count, &option); count++) {
+        spell(option.name, names[count]);
+        letters[count] = option.letter;
+        longs[count] = (struct option){names[count],
+                                       may_omit(&option) ? optional_argument
+                                       : option.value    ? required_argument
+                                                         : no_argument,
+                                       NULL, HELP_VALUE + 1 + (int)count};
+        if (option.letter) {
+            shorts[short_len++] = option.letter;
+            if (option.value)
                 shorts[short_len++] = ':';
         }
     }
@@ -102,7 +161,7 @@ enum cli_status cli_parse(const struct cli_command *command, const char *name, i
         if (c > HELP_VALUE)
             index = (size_t)(c - HELP_VALUE - 1);
         else
-            while (index < count && command->options[index].letter != c)
+            while (index < count && letters[index] != c)
                 index++;
         if (c == 'h') {
             *help = true;
@@ -111,7 +170,7 @@ enum cli_status cli_parse(const struct cli_command *command, const char *name, i
         if (c == '?' || index >= count)
             status = CLI_USAGE;
         else
-            args->option[index] = command->options[index].value ? optarg : "";
+            args->option[index] = optarg ? optarg : "";
     }
     argv[0] = NULL;
     args->operand = argv + optind;

@@ -4,6 +4,7 @@
 
 #include "cavage/err.h"
 #include "cavage/version.h"
+#include "resize_options.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -117,14 +118,25 @@ static enum cli_status manual(const struct cli_args *args)
     return CLI_OK;
 }
 
+static enum cli_status parameters(const struct cli_args *args)
+{
+    (void)args;
+    resize_options_print(stdout);
+    return CLI_OK;
+}
+
 static const struct cli_option options[] = {[OPT_CONFIG] = CLI_OPT_CONFIG, [OPT_DATA] = CLI_OPT_DATA, {0}};
 static const struct cli_option no_options[] = {{0}};
 
+static const char parameters_help[] = "Print the options of a resize as a list for the manual page cavage(1)";
+
 static const struct cli_command commands[] = {
-    {"check", "", "Say whether the file and the environment are valid", NULL, 0, 0, options, check, NULL},
-    {"show", "", "Show every key, its value and where that came from", NULL, 0, 0, options, show, NULL},
-    {"sample", "", "Print the sample file: every key at its default, explained", NULL, 0, 0, no_options, sample, NULL},
-    {"manual", "", "Print the manual page cavage.conf(5)", NULL, 0, 0, no_options, manual, NULL},
+    {"check", "", "Say whether the file and the environment are valid", NULL, 0, 0, options, check, NULL, NULL},
+    {"show", "", "Show every key, its value and where that came from", NULL, 0, 0, options, show, NULL, NULL},
+    {"sample", "", "Print the sample file: every key at its default, explained", NULL, 0, 0, no_options, sample, NULL,
+     NULL},
+    {"manual", "", "Print the manual page cavage.conf(5)", NULL, 0, 0, no_options, manual, NULL, NULL},
+    {"parameters", "", parameters_help, NULL, 0, 0, no_options, parameters, NULL, NULL},
     {0},
 };
 

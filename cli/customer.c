@@ -90,11 +90,13 @@ static enum cli_status remove_customer(const struct cli_args *args)
 
 static const struct cli_command commands[] = {
     {"add", "CUSTOMER", "Add a customer",
-     "CUSTOMER is its id: up to 64 of a-z 0-9 - . and begins with a letter or digit.\n", 1, 1, add_options, add, NULL},
-    {"list", "", "List the customers", NULL, 0, 0, common_options, list, NULL},
-    {"show", "CUSTOMER", "Show one customer", NULL, 1, 1, common_options, show, NULL},
-    {"set", "CUSTOMER", "Change a customer's name, limits or state", NULL, 1, 1, set_options, set, NULL},
-    {"remove", "CUSTOMER", "Remove a customer and all its keys", NULL, 1, 1, common_options, remove_customer, NULL},
+     "CUSTOMER is its id: up to 64 of a-z 0-9 - . and begins with a letter or digit.\n", 1, 1, add_options, add, NULL,
+     NULL},
+    {"list", "", "List the customers", NULL, 0, 0, common_options, list, NULL, NULL},
+    {"show", "CUSTOMER", "Show one customer", NULL, 1, 1, common_options, show, NULL, NULL},
+    {"set", "CUSTOMER", "Change a customer's name, limits or state", NULL, 1, 1, set_options, set, NULL, NULL},
+    {"remove", "CUSTOMER", "Remove a customer and all its keys", NULL, 1, 1, common_options, remove_customer, NULL,
+     NULL},
     {0},
 };
 

@@ -57,10 +57,10 @@ static enum cli_status revoke(const struct cli_args *args)
 }
 
 static const struct cli_command commands[] = {
-    {"add", "CUSTOMER", "Make a key for a customer and show it, this once", NULL, 1, 1, add_options, add, NULL},
-    {"list", "CUSTOMER", "List a customer's keys, without their secrets", NULL, 1, 1, common_options, list, NULL},
+    {"add", "CUSTOMER", "Make a key for a customer and show it, this once", NULL, 1, 1, add_options, add, NULL, NULL},
+    {"list", "CUSTOMER", "List a customer's keys, without their secrets", NULL, 1, 1, common_options, list, NULL, NULL},
     {"revoke", "KEY-ID", "Revoke a key; it is refused within a second",
-     "KEY-ID is the part of a key between the first and the second \"_\".\n", 1, 1, common_options, revoke, NULL},
+     "KEY-ID is the part of a key between the first and the second \"_\".\n", 1, 1, common_options, revoke, NULL, NULL},
     {0},
 };
 

@@ -7,6 +7,7 @@
 #include "progress.h"
 #include "record.h"
 #include "resize_name.h"
+#include "resize_options.h"
 #include "target.h"
 #include "transfer.h"
 #include "units.h"
@@ -20,31 +21,21 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* The first ones are parameters of the request, by the API's names. */
-enum {
-    OPT_WIDTH,
-    OPT_HEIGHT,
-    OPT_FIT,
-    OPT_FORMAT,
-    OPT_QUALITY,
-    OPT_BACKGROUND,
-    OPT_ENLARGE,
-    PARAMETERS,
-    OPT_OUT = PARAMETERS,
-    OPT_JOBS,
-    OPT_URL,
-    OPT_KEY,
-    OPT_KEY_FILE,
-    OPT_DATA,
-    OPT_CONFIG
-};
+/* The parameters of the request follow. */
+enum { OPT_OUT, OPT_JOBS, OPT_URL, OPT_KEY, OPT_KEY_FILE, OPT_DATA, OPT_CONFIG, PARAMETERS };
 
 enum { INPUT_MAX = 1 << 30, JOBS_DEFAULT = 4, NAMES_MAX = 10000 };
+
+/* What format=auto may choose. */
+#define ACCEPT "image/avif,image/webp,*/*"
+#define RESIZE_PATH "/v1/resize"
 
 /* One `cavage resize`. */
 struct resize {
     const struct cli_args *args;
+    char query[PARAMS_QUERY_MAX];
     struct target target;
+    char url[TARGET_URL_SIZE + sizeof(RESIZE_PATH) + PARAMS_QUERY_MAX];
     const char *out_dir; /* NULL: beside each input */
     char **written;      /* names of results so far, by input; NULL: none */
     struct progress progress;
@@ -152,25 +143,21 @@ static bool on_tick(void *arg)
     return true;
 }
 
-static enum cli_status make_url(struct resize *resize)
+static enum cli_status make_query(struct resize *resize)
 {
-    static const char path[] = "/v1/resize";
-    const struct cli_args *args = resize->args;
+    struct params_problem problem = {.message = "the options are too long"};
+    if (resize_query(resize->args->option + PARAMETERS, resize->query, sizeof(resize->query), &problem) == ERR_OK)
+        return CLI_OK;
+    cli_error(resize->args, "%s", problem.message);
+    return CLI_USAGE;
+}
+
+static void make_url(struct resize *resize)
+{
     size_t len = strlen(resize->target.url);
     while (len > 0 && resize->target.url[len - 1] == '/')
-        resize->target.url[--len] = '\0';
-    int err = len + sizeof(path) <= sizeof(resize->target.url) ? ERR_OK : ERR_RANGE;
-    if (err == ERR_OK)
-        memcpy(resize->target.url + len, path, sizeof(path));
-    for (size_t i = 0; i < PARAMETERS && err == ERR_OK; i++) {
-        if (!args->option[i])
-            continue;
-        err = resize_query_add(resize->target.url, sizeof(resize->target.url), cli_resize.options[i].name,
-                               i == OPT_ENLARGE ? "1" : args->option[i]);
-    }
-    if (err != ERR_OK)
-        cli_error(args, "the URL is too long");
-    return err == ERR_OK ? CLI_OK : CLI_USAGE;
+        len--;
+    snprintf(resize->url, sizeof(resize->url), "%.*s" RESIZE_PATH "%s", (int)len, resize->target.url, resize->query);
 }
 
 static enum cli_status find_target(struct resize *resize)
@@ -184,7 +171,9 @@ static enum cli_status find_target(struct resize *resize)
     enum cli_status status = target_find_key(resize->args, &options, &resize->target);
     if (status == CLI_OK)
         status = target_find_url(resize->args, &options, false, &resize->target);
-    return status == CLI_OK ? make_url(resize) : status;
+    if (status == CLI_OK)
+        make_url(resize);
+    return status;
 }
 
 static enum cli_status run_resize(const struct cli_args *args)
@@ -195,15 +184,18 @@ static enum cli_status run_resize(const struct cli_args *args)
         cli_error(args, "--jobs is a number from 1 to %d", TRANSFER_PARALLEL_MAX);
         return CLI_USAGE;
     }
-    enum cli_status status = find_target(&resize);
+    enum cli_status status = make_query(&resize);
+    if (status == CLI_OK)
+        status = find_target(&resize);
     if (status == CLI_OK && resize.out_dir && fs_mkdirs(resize.out_dir, 0777) != ERR_OK) {
         cli_error(args, "%s cannot be used as folder for results", resize.out_dir);
         status = CLI_FAILED;
     }
     resize.written = calloc((size_t)args->operand_count, sizeof(*resize.written));
     if (status == CLI_OK && resize.written) {
-        struct transfer_spec spec = {.url = resize.target.url,
+        struct transfer_spec spec = {.url = resize.url,
                                      .key = resize.target.key,
+                                     .accept = ACCEPT,
                                      .count = (size_t)args->operand_count,
                                      .parallel = (unsigned)jobs,
                                      .load = load_input,
@@ -227,13 +219,6 @@ static enum cli_status run_resize(const struct cli_args *args)
 }
 
 static const struct cli_option options[] = {
-    [OPT_WIDTH] = {"width", 'w', "PIXELS", "of the box; the aspect is kept"},
-    [OPT_HEIGHT] = {"height", 0, "PIXELS", "of the box"},
-    [OPT_FIT] = {"fit", 0, "FIT", "inside, cover, contain, fill or outside (default: inside)"},
-    [OPT_FORMAT] = {"format", 'f', "FORMAT", "jpeg, png, webp, avif, gif or tiff (default: the input's)"},
-    [OPT_QUALITY] = {"quality", 'q', "1-100", "of the encoder"},
-    [OPT_BACKGROUND] = {"background", 0, "COLOUR", "behind transparency, and around the image with fit contain"},
-    [OPT_ENLARGE] = {"enlarge", 0, NULL, "allow the result to be larger than the image"},
     [OPT_OUT] = {"out", 'o', "DIR", "where results go (default: beside each file)"},
     [OPT_JOBS] = {"jobs", 'j', "N", "files under way at a time (default: 4)"},
     [OPT_URL] = {"url", 0, "URL", "of the API (default: the one that runs on the data folder)"},
@@ -244,14 +229,17 @@ static const struct cli_option options[] = {
     {0},
 };
 
+static const struct cli_more parameters = {"Options of the picture:", resize_option_at, resize_option_allowed};
+
 const struct cli_command cli_resize = {
     .name = "resize",
     .operands = "FILE…",
     .summary = "Resize files through the API",
     .notes = "Results are called NAME-WIDTHxHEIGHT.EXTENSION. Without --url and a key, the API and the demo key of\n"
-             "the data folder are used.\n",
+             "the data folder are used. With --format auto the server is told that AVIF and WebP are welcome.\n",
     .operand_min = 1,
     .operand_max = INT32_MAX,
     .options = options,
     .run = run_resize,
+    .more = &parameters,
 };

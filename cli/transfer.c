@@ -103,6 +103,7 @@ static int begin_try(struct transfers *transfers, struct slot *slot)
     char bearer[HEADER_SIZE];
     slot->curl = curl_easy_init();
     if (!slot->curl || add_header(slot, "Content-Type", "application/octet-stream") != ERR_OK ||
+        add_header(slot, "Accept", spec->accept) != ERR_OK ||
         add_header(slot, "Idempotency-Key", slot->idempotency) != ERR_OK)
         return ERR_NOMEM;
     if (spec->key) {

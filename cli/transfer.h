@@ -19,7 +19,8 @@ struct transfer_answer {
 
 struct transfer_spec {
     const char *url;
-    const char *key; /* of the Authorization header; NULL: none */
+    const char *key;    /* of the Authorization header; NULL: none */
+    const char *accept; /* the Accept header */
     size_t count;
     unsigned parallel; /* 1 .. TRANSFER_PARALLEL_MAX */
     /* Load the body of number `index`: malloc'ed, taken over. NULL: skip it. */

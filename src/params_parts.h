@@ -26,6 +26,7 @@ struct option {
     size_t at;                /* of its field in struct params */
     uint32_t min, max;        /* of a number */
     const char *const *words; /* of a choice, ended by NULL; the first is the default */
+    const char *what;         /* for people, without a full stop */
 };
 
 extern const struct option params_options[];

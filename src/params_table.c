@@ -293,35 +293,47 @@ static const char *const subsamplings[] = {"420", "444", NULL};
 
 /* Its order is the canonical form's. */
 const struct option params_options[] = {
-    {"crop", NULL, "x,y,width,height in whole pixels of the upright image", &crop, 0, 0, 0, NULL},
-    {"trim", NULL, "1 to 255", &number, AT(trim), 1, 255, NULL},
-    {"rotate", NULL, "0, 90, 180 or 270", &measure, AT(rotate), 0, 270, angles},
-    {"flip", NULL, "0 or 1", &flag, AT(flip), 0, 1, NULL},
-    {"flop", NULL, "0 or 1", &flag, AT(flop), 0, 1, NULL},
-    {"width", "w", "1 to 16383", &number, AT(width), 1, PARAMS_DIMENSION_MAX, NULL},
-    {"height", "h", "1 to 16383", &number, AT(height), 1, PARAMS_DIMENSION_MAX, NULL},
-    {"dpr", NULL, "0.1 to 8, with at most two decimals", &hundredths, AT(dpr), 10, 800, NULL},
-    {"fit", NULL, "inside, cover, contain, fill or outside", &choice, AT(fit), 0, 0, fit_words},
+    {"crop", NULL, "x,y,width,height in whole pixels of the upright image", &crop, 0, 0, 0, NULL,
+     "cut this part out, before all else"},
+    {"trim", NULL, "1 to 255", &number, AT(trim), 1, 255, NULL,
+     "cut off edges that differ from the first pixel by no more than this"},
+    {"rotate", NULL, "0, 90, 180 or 270", &measure, AT(rotate), 0, 270, angles, "turn clockwise by this many degrees"},
+    {"flip", NULL, "0 or 1", &flag, AT(flip), 0, 1, NULL, "turn upside down"},
+    {"flop", NULL, "0 or 1", &flag, AT(flop), 0, 1, NULL, "swap left and right"},
+    {"width", "w", "1 to 16383", &number, AT(width), 1, PARAMS_DIMENSION_MAX, NULL, "of the result in pixels"},
+    {"height", "h", "1 to 16383", &number, AT(height), 1, PARAMS_DIMENSION_MAX, NULL, "of the result in pixels"},
+    {"dpr", NULL, "0.1 to 8, with at most two decimals", &hundredths, AT(dpr), 10, 800, NULL,
+     "multiply width and height"},
+    {"fit", NULL, "inside, cover, contain, fill or outside", &choice, AT(fit), 0, 0, fit_words,
+     "how the image fills width and height"},
     {"position", NULL,
      "centre, north, northeast, east, southeast, south, southwest, west, northwest, entropy, attention, or x,y in "
      "fractions of 0 to 1",
-     &position, AT(position), 0, 0, position_words},
-    {"enlarge", NULL, "0 or 1", &enlarging, AT(enlarge), 0, 1, NULL},
-    {"kernel", NULL, "lanczos3, lanczos2, mitchell, cubic, linear or nearest", &choice, AT(kernel), 0, 0, kernel_words},
-    {"blur", NULL, "0.3 to 100, with at most two decimals", &hundredths, AT(blur), 30, 10000, NULL},
-    {"sharpen", NULL, "0.1 to 10, with at most two decimals", &hundredths, AT(sharpen), 10, 1000, NULL},
-    {"grayscale", NULL, "0 or 1", &flag, AT(grayscale), 0, 1, NULL},
-    {"format", NULL, "jpeg, png, webp, avif, gif, tiff or auto", &format, 0, 0, 0, NULL},
-    {"quality", "q", "1 to 100", &number, AT(quality), 1, 100, NULL},
-    {"lossless", NULL, "0 or 1", &flag, AT(lossless), 0, 1, NULL},
-    {"effort", NULL, "0 to 10", &number, AT(effort), 0, 10, NULL},
-    {"progressive", NULL, "0 or 1", &flag, AT(progressive), 0, 1, NULL},
-    {"chroma", NULL, "420 or 444", &measure, AT(chroma), 0, 444, subsamplings},
-    {"max_bytes", NULL, "100 to 1073741824", &number, AT(max_bytes), 100, 1 << 30, NULL},
-    {"metadata", NULL, "none, copyright or all", &choice, AT(metadata), 0, 0, metadata_words},
-    {"page", NULL, "0 to 9999", &number, AT(page), 0, IMAGE_PAGES_MAX - 1, NULL},
+     &position, AT(position), 0, 0, position_words, "which part cover keeps, and where contain puts the image"},
+    {"enlarge", NULL, "0 or 1", &enlarging, AT(enlarge), 0, 1, NULL, "whether a small image may grow"},
+    {"kernel", NULL, "lanczos3, lanczos2, mitchell, cubic, linear or nearest", &choice, AT(kernel), 0, 0, kernel_words,
+     "how pixels are mixed"},
+    {"blur", NULL, "0.3 to 100, with at most two decimals", &hundredths, AT(blur), 30, 10000, NULL,
+     "blur by this sigma in pixels of the result"},
+    {"sharpen", NULL, "0.1 to 10, with at most two decimals", &hundredths, AT(sharpen), 10, 1000, NULL,
+     "sharpen by this sigma in pixels of the result"},
+    {"grayscale", NULL, "0 or 1", &flag, AT(grayscale), 0, 1, NULL, "leave the colours out"},
+    {"format", NULL, "jpeg, png, webp, avif, gif, tiff or auto", &format, 0, 0, 0, NULL,
+     "of the result, by default the input's"},
+    {"quality", "q", "1 to 100", &number, AT(quality), 1, 100, NULL, "of jpeg, webp and avif"},
+    {"lossless", NULL, "0 or 1", &flag, AT(lossless), 0, 1, NULL, "keep every pixel in webp and avif"},
+    {"effort", NULL, "0 to 10", &number, AT(effort), 0, 10, NULL, "how hard png, webp, avif and gif try to be short"},
+    {"progressive", NULL, "0 or 1", &flag, AT(progressive), 0, 1, NULL, "write a jpeg or png that shows roughly first"},
+    {"chroma", NULL, "420 or 444", &measure, AT(chroma), 0, 444, subsamplings,
+     "colours of jpeg and avif at half resolution, or in full"},
+    {"max_bytes", NULL, "100 to 1073741824", &number, AT(max_bytes), 100, 1 << 30, NULL,
+     "the best quality whose result is no longer than this"},
+    {"metadata", NULL, "none, copyright or all", &choice, AT(metadata), 0, 0, metadata_words,
+     "what is kept of EXIF, XMP and IPTC"},
+    {"page", NULL, "0 to 9999", &number, AT(page), 0, IMAGE_PAGES_MAX - 1, NULL,
+     "one frame of an animation, or one page of a TIFF"},
     {"background", NULL, "a colour as RGB, RGBA, RRGGBB or RRGGBBAA in hex, or a CSS colour name", &colour, 0, 0, 0,
-     NULL},
+     NULL, "colour behind transparency and around the image"},
 };
 const size_t params_option_count = sizeof(params_options) / sizeof(params_options[0]);
 _Static_assert(sizeof(params_options) / sizeof(params_options[0]) <= PARAMS_OPTIONS_MAX, "room for what was seen");
@@ -333,6 +345,15 @@ size_t params_option_find(const char *name)
            (!params_options[i].alias || strcmp(name, params_options[i].alias) != 0))
         i++;
     return i;
+}
+
+bool params_option_at(size_t index, struct params_option *out)
+{
+    if (index >= params_option_count)
+        return false;
+    const struct option *o = &params_options[index];
+    *out = (struct params_option){o->name, o->alias, o->what, o->allowed, o->kind->read == flag_read};
+    return true;
 }
 
 const char *params_fit_name(enum params_fit fit)

@@ -80,6 +80,18 @@ struct params_problem {
     char message[512]; /* one sentence: what is wrong and what is allowed */
 };
 
+/* What there is to say about one parameter. */
+struct params_option {
+    const char *name;
+    const char *alias;   /* its short name, or NULL */
+    const char *what;    /* it does: "turn upside down" */
+    const char *allowed; /* "0 or 1" */
+    bool flag;           /* takes 0 and 1 */
+};
+
+/* The parameters in the order of the canonical form. False: there is none at `index`. */
+bool params_option_at(size_t index, struct params_option *out);
+
 /* Parse "width=320&h=200&fit=cover" (percent-encoded, without "?"). Unknown, repeated (by whichever of its names), empty and doubtful parameters are
  * refused. With neither width nor height the size stays. ERR_INVALID with *problem filled. Query bytes are hostile. */
 int params_parse(const char *query, size_t len, struct params *out, struct params_problem *problem);

@@ -11,6 +11,7 @@
 #include "cli.h"
 #include "prom.h"
 #include "resize_name.h"
+#include "resize_options.h"
 #include "table.h"
 #include "units.h"
 
@@ -147,7 +148,7 @@ static void test_numbers_are_whole_and_bounded(void **state)
     assert_int_equal(cli_number("1x", 0, 100, &out), ERR_INVALID);
 }
 
-static const struct cli_option options[] = {{"width", 'w', "N", ""}, {"json", 0, NULL, ""}, {0}};
+static const struct cli_option options[] = {{.name = "width", .letter = 'w', .value = "N"}, {.name = "json"}, {0}};
 static const struct cli_command command = {
     .name = "x", .operands = "FILE", .operand_min = 1, .operand_max = 2, .options = options};
 
@@ -195,6 +196,68 @@ static void test_wrong_command_lines_are_usage_errors(void **state)
     assert_true(help);
 }
 
+/* What is typed for `resize`, as the values that resize_query takes. */
+static int query_of(char *line, char *out, size_t size, struct params_problem *problem)
+{
+    static const struct cli_more more = {"Options of the picture:", resize_option_at, resize_option_allowed};
+    const struct cli_command resize = {
+        .name = "resize", .operands = "FILE", .operand_min = 1, .operand_max = 1, .options = options, .more = &more};
+    char *argv[16] = {NULL};
+    char *rest;
+    int argc = 0;
+    bool help;
+    struct cli_args args = {.name = "test"};
+    for (char *word = strtok_r(line, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
+        argv[argc++] = word;
+    enum cli_status status = cli_parse(&resize, "test", argc, argv, &args, &help);
+    return status != CLI_OK ? ERR_INTERNAL : resize_query(args.option + 2, out, size, problem);
+}
+
+static void test_parameters_are_options(void **state)
+{
+    char query[PARAMS_QUERY_MAX], small[8];
+    struct params_problem problem;
+    char many[] = "x f --crop 1,2,30,40 -q 70 --flip --format=jpeg --max-bytes 3000 --height 9 --flop=0";
+    char none[] = "x f", wrong[] = "x f --trim 0", alone[] = "x f --dpr 2",
+         empty[] = "x f --page=", much[] = "x f --blur 33";
+    (void)state;
+    assert_int_equal(query_of(many, query, sizeof(query), &problem), ERR_OK);
+    assert_string_equal(query, "?crop=1%2C2%2C30%2C40&flip=1&flop=0&height=9&format=jpeg&quality=70&max_bytes=3000");
+    assert_int_equal(query_of(none, query, sizeof(query), &problem), ERR_OK);
+    assert_string_equal(query, "");
+    assert_int_equal(query_of(wrong, query, sizeof(query), &problem), ERR_INVALID);
+    assert_string_equal(problem.message, "trim must be 1 to 255");
+    assert_int_equal(query_of(alone, query, sizeof(query), &problem), ERR_INVALID);
+    assert_string_equal(problem.message, "dpr needs width or height");
+    assert_int_equal(query_of(empty, query, sizeof(query), &problem), ERR_INVALID);
+    assert_int_equal(query_of(much, small, sizeof(small), &problem), ERR_RANGE);
+}
+
+static void test_every_parameter_has_words_for_help(void **state)
+{
+    struct params_option parameter;
+    struct cli_option option;
+    size_t count = 0;
+    char *text;
+    size_t len;
+    FILE *list = open_memstream(&text, &len);
+    (void)state;
+    assert_non_null(list);
+    resize_options_print(list);
+    assert_int_equal(fclose(list), 0);
+    for (; params_option_at(count, &parameter); count++) {
+        assert_true(resize_option_at(count, &option));
+        assert_string_equal(option.name, parameter.name);
+        assert_non_null(parameter.what);
+        assert_true(strlen(parameter.what) > 0 && strlen(parameter.what) < 80);
+        assert_non_null(strstr(text, parameter.what + 1));
+        assert_true(parameter.flag || strstr(text, parameter.allowed));
+    }
+    assert_true(count > 20);
+    assert_false(resize_option_at(count, &option));
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -207,6 +270,8 @@ int main(void)
         cmocka_unit_test(test_numbers_are_whole_and_bounded),
         cmocka_unit_test(test_options_are_parsed_by_the_table),
         cmocka_unit_test(test_wrong_command_lines_are_usage_errors),
+        cmocka_unit_test(test_parameters_are_options),
+        cmocka_unit_test(test_every_parameter_has_words_for_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
