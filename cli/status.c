@@ -21,7 +21,7 @@
 enum { OPT_DATA, OPT_CONFIG, OPT_JSON };
 enum { METRICS_TIMEOUT_MS = 2000, STAT_SIZE = 4096, INSTANCES_MAX = 64 };
 
-enum unit { UNIT_COUNT, UNIT_BYTES, UNIT_MS /* of a metric in seconds */ };
+enum unit { UNIT_COUNT, UNIT_BYTES, UNIT_MS /* of a metric in seconds */, UNIT_SWITCH };
 
 /* A figure that is shown of a daemon, from its metrics. */
 static const struct figure {
@@ -41,6 +41,7 @@ static const struct figure {
     {"worker", "cavage_worker_jobs_waiting", NULL, "jobs_waiting", "jobs waiting", UNIT_COUNT},
     {"worker", "cavage_converters_busy", NULL, "converters_busy", "converters at work", UNIT_COUNT},
     {"worker", "cavage_converters_lost_total", NULL, "converters_lost", "converters lost", UNIT_COUNT},
+    {"worker", "cavage_converters_memory_cgroup", NULL, "memory_cgroup", "memory bounded by a cgroup", UNIT_SWITCH},
     {"api", "cavage_requests_total", NULL, "requests", "requests since its start", UNIT_COUNT},
     {"api", "cavage_requests_total", "status=\"5xx\"", "requests_5xx", "of them with a 5xx", UNIT_COUNT},
     {"api", "cavage_connections", NULL, "connections", "connections", UNIT_COUNT},
@@ -188,6 +189,8 @@ static void print_figures(const struct daemon_view *views, size_t count)
                 continue;
             if (figure->unit == UNIT_BYTES)
                 units_bytes(value > 0 ? (uint64_t)value : 0, text);
+            else if (figure->unit == UNIT_SWITCH)
+                snprintf(text, sizeof(text), "%s", value > 0 ? "yes" : "no");
             else
                 snprintf(text, sizeof(text), figure->unit == UNIT_MS ? "%.0f ms" : "%.0f", value);
             table_add(table, views[i].instance);

@@ -109,6 +109,8 @@ static void on_zygote_ended(void *arg, int fd, uint32_t events)
     (void)fd;
     (void)events;
     waitpid(p->zygote_pid, &status, 0);
+    if (p->config.cgroup && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+        (void)cgroup_take_kill(p->config.cgroup);
     log_warn("zygote_lost", "the zygote ended and is started again",
              LOG_I("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0),
              LOG_I("status", WIFEXITED(status) ? WEXITSTATUS(status) : 0));
@@ -200,6 +202,11 @@ static int zygote_up(struct pool *p)
         return err;
     }
     pool_count(p, METRIC_ZYGOTES_STARTED);
+    /* Converters are born where the zygote is, and there is none before it is asked for one. */
+    if (p->config.cgroup && cgroup_add(p->config.cgroup, p->zygote_pid))
+        log_warn("cgroup_failed",
+                 "converters cannot be put into their cgroup; the supervisor alone watches their memory",
+                 LOG_S("cgroup", cgroup_path(p->config.cgroup)));
     err = loop_watch(p->config.loop, p->zygote_pidfd, EPOLLIN, on_zygote_ended, p, &p->zygote_watch);
     if (!err)
         err = loop_watch(p->config.loop, p->control, EPOLLIN, on_spawned, p, &p->control_watch);

@@ -4,6 +4,7 @@
 #define CAVAGE_WORKER_POOL_H
 
 #include "act.h"
+#include "cgroup.h"
 #include "control.h"
 
 #include "cavage/image_header.h"
@@ -50,6 +51,7 @@ struct pool_config {
     uint64_t max_pixels;
     int64_t deadline_us;   /* for one conversion */
     uint64_t memory_bytes; /* of a converter, private and in use */
+    struct cgroup *cgroup; /* bounds all of them together; NULL: there is none. Borrowed until pool_close */
     /* A converter that has reached any of these is replaced after its job. */
     unsigned recycle_jobs;
     int64_t recycle_us;

@@ -239,7 +239,7 @@ static enum outcome outcome_of_end(const struct slot *s, int status)
     if (s->kill == KILL_DEADLINE || s->kill == KILL_CPU || signo == SIGALRM ||
         (WIFEXITED(status) && WEXITSTATUS(status) == CONVERTER_EXIT_ALARM))
         return OUTCOME_DEADLINE;
-    /* From outside: an operator, or the kernel out of memory. Not the image's fault, as far as can be told. */
+    /* From outside: an operator, or a host that is out of memory. Not the image's fault, as far as can be told. */
     if (s->kill == KILL_NONE && signo == SIGKILL)
         return OUTCOME_LOST;
     return OUTCOME_CRASHED;
@@ -265,6 +265,13 @@ static void account_violation(struct pool *p, const struct slot *s, int status)
     log_warn("converter_violation", "a converter tried what it may not, and was ended", LOG_S("what", words[what]),
              LOG_I("converter", s->pid), LOG_U("slot", s->index), LOG_U("jobs", s->jobs),
              LOG_U("input_bytes", job ? job->len : 0));
+}
+
+/* The bound of all converters together is the sum of theirs: when it is reached one is over its own, and the kernel ends the largest. */
+static bool is_out_of_memory(const struct pool *p, const struct slot *s, int status)
+{
+    return p->config.cgroup && s->kill == KILL_NONE && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL &&
+           cgroup_take_kill(p->config.cgroup);
 }
 
 static void account_end(struct pool *p, const struct slot *s, int status, enum outcome outcome)
@@ -311,6 +318,8 @@ void pool_slot_ended(void *arg, int fd, uint32_t events)
     /* Reaped as a stray before it was known: how it ended is not. */
     if (err)
         status = SIGKILL;
+    if (is_out_of_memory(p, s, status))
+        s->kill = KILL_MEMORY;
     memset(&r, 0, sizeof(r));
     r.outcome = outcome_of_end(s, status);
     r.cpu_us = cpu_us - s->cpu_started_us;

@@ -2,6 +2,7 @@
 /* The supervisor's loop: messages in, credit, results out. */
 #include "supervisor.h"
 
+#include "cgroup.h"
 #include "jobs.h"
 #include "peers.h"
 #include "pool.h"
@@ -25,6 +26,7 @@ enum {
     ADDRESS_SIZE = 256,
     MEMORY_BASE = 1024 * 1024 * 1024,
     MEMORY_PER_PIXEL = 8,
+    MEMORY_KERNEL = 64 * 1024 * 1024,
     FLUSH_US = 1000,       /* between two tries to send what waits */
     LINGER_US = 300 * 1000 /* after the last result of a drain: nanomsg loses what is sent just before the exit */
 };
@@ -41,6 +43,7 @@ struct supervisor {
     struct peers *peers;
     struct jobs *jobs;
     struct pool *pool;
+    struct cgroup *cgroup; /* NULL: memory is watched only */
     unsigned converters;
     int loadavg_fd;
     unsigned load_permille; /* when last read */
@@ -304,6 +307,29 @@ static unsigned jobs_wanted(const struct conf *conf)
     return one ? 1 : (unsigned)conf_int(conf, CONF_WORKER_RECYCLE_JOBS);
 }
 
+/* What converters may use together, with room for results and for what the kernel keeps for each. */
+static uint64_t memory_of_all(const struct supervisor *s)
+{
+    const struct conf *conf = s->daemon->conf;
+    return s->converters *
+           (memory_wanted(conf) + (uint64_t)conf_int(conf, CONF_WORKER_MAX_OUTPUT_BYTES) + MEMORY_KERNEL);
+}
+
+static void open_cgroup(struct supervisor *s)
+{
+    char why[CGROUP_WHY_SIZE];
+    const char *root = s->daemon->test_mode ? getenv("CAVAGE_TEST_CGROUP_ROOT") : NULL;
+    uint64_t bytes = memory_of_all(s);
+    int err = cgroup_open(root ? root : "", bytes, &s->cgroup, why);
+    if (err)
+        log_info("memory_watched", "the supervisor bounds converters' memory, without help by a cgroup",
+                 LOG_S("reason", why));
+    else
+        log_info("memory_bounded", "a cgroup bounds the memory of all converters, and the supervisor that of each",
+                 LOG_S("cgroup", cgroup_path(s->cgroup)), LOG_U("bytes", bytes));
+    metrics_set(s->daemon->metrics, METRIC_MEMORY_CGROUP, !err);
+}
+
 static void on_pool_finished(void *arg, const struct pool_job *job, const struct pool_result *result)
 {
     struct supervisor *s = arg;
@@ -314,6 +340,7 @@ static int open_pool(struct supervisor *s)
 {
     const struct conf *conf = s->daemon->conf;
     s->converters = converters_wanted(conf);
+    open_cgroup(s);
     struct pool_config pool = {
         .loop = s->daemon->loop,
         .metrics = s->daemon->metrics,
@@ -323,6 +350,7 @@ static int open_pool(struct supervisor *s)
         .max_pixels = (uint64_t)conf_int(conf, CONF_WORKER_MAX_PIXELS),
         .deadline_us = conf_int(conf, CONF_WORKER_CONVERT_DEADLINE_MS) * 1000,
         .memory_bytes = memory_wanted(conf),
+        .cgroup = s->cgroup,
         .recycle_jobs = jobs_wanted(conf),
         .recycle_us = conf_int(conf, CONF_WORKER_RECYCLE_MS) * 1000,
         .recycle_bytes = (uint64_t)conf_int(conf, CONF_WORKER_RECYCLE_BYTES),
@@ -391,6 +419,7 @@ void supervisor_stop(struct daemon *daemon)
     if (!s)
         return;
     pool_close(s->pool);
+    cgroup_close(s->cgroup);
     jobs_free(s->jobs);
     peers_free(s->peers);
     if (s->pull_watch)

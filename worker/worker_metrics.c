@@ -61,6 +61,9 @@ const struct metric_def worker_metrics[WORKER_METRIC_COUNT] = {
     [METRIC_SANDBOX_MISSING] =
         GAUGE("cavage_sandbox_parts_missing",
               "Parts of the converters' sandbox that this system does not give; 0 when it is whole."),
+    [METRIC_MEMORY_CGROUP] =
+        GAUGE("cavage_converters_memory_cgroup",
+              "1 when a cgroup bounds the memory of all converters, 0 when only the supervisor watches it."),
     [METRIC_ZYGOTES_STARTED] = COUNTER("cavage_zygotes_started_total", "Zygotes started; 1 when all is well."),
     [METRIC_MESSAGES_REFUSED] =
         COUNTER("cavage_worker_messages_refused_total", "Messages that were malformed or meant for another worker."),
