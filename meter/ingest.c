@@ -179,7 +179,7 @@ int ingest_commit(struct ingest *ingest)
         acks_add(c->acks, ingest->answers[i].address, &ingest->answers[i].ack, now_us);
     ingest->answer_count = 0;
     if (ingest->newest_us > 0)
-        metrics_set(c->metrics, METER_LAG, (clock_wall_us() - ingest->newest_us) / 1000);
+        metrics_set(c->metrics, METER_LAG, clock_wall_us() - ingest->newest_us);
     ingest->newest_us = 0;
     return err;
 }

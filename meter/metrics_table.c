@@ -26,7 +26,7 @@ const struct metric_def meter_metrics[METER_METRIC_COUNT] = {
                          .edges_us = sync_edges_us,
                          .edge_count = sizeof sync_edges_us / sizeof sync_edges_us[0]},
     [METER_LAG] =
-        PLAIN("lag_milliseconds", METRIC_GAUGE, "Age of the newest record of the latest group when it was durable."),
+        PLAIN("lag_seconds", METRIC_GAUGE_US, "Age of the newest record of the latest group when it was durable."),
     [METER_NEWEST_HOUR] = PLAIN("hour_timestamp_seconds", METRIC_GAUGE, "Start of the hour that was last appended to."),
     [METER_DAMAGED] = PLAIN("ledger_damaged", METRIC_GAUGE, "Logs of the ledger found damaged at the start. An alarm."),
     [METER_FILES] = PLAIN("files_total", METRIC_COUNTER, "Hours, days and months whose usage files were made."),
