@@ -112,37 +112,20 @@ int ledger_size(const char *dir, int64_t hour, bool sync, uint64_t *bytes)
     return err;
 }
 
-struct hours {
-    int64_t *list;
-    size_t count, room;
-};
-
 static int add_hour(void *arg, int64_t hour, const char *rest)
 {
-    struct hours *hours = arg;
-    if (strcmp(rest, suffix) != 0)
-        return ERR_OK;
-    if (hours->count == hours->room) {
-        size_t room = hours->room ? hours->room * 2 : 64;
-        int64_t *list = reallocarray(hours->list, room, sizeof *list);
-        if (!list)
-            return ERR_NOMEM;
-        hours->list = list;
-        hours->room = room;
-    }
-    hours->list[hours->count++] = hour;
-    return ERR_OK;
+    return strcmp(rest, suffix) == 0 ? hour_list_add(arg, hour) : ERR_OK;
 }
 
 int ledger_hours(const char *dir, int64_t from, int64_t to, int64_t **hours, size_t *count)
 {
-    struct hours found = {0};
+    struct hour_list found = {0};
     int err = hour_walk(dir, from, to, add_hour, &found);
     if (err) {
-        free(found.list);
+        free(found.hours);
         return err;
     }
-    *hours = found.list;
+    *hours = found.hours;
     *count = found.count;
     return ERR_OK;
 }

@@ -142,6 +142,22 @@ int hour_walk(const char *dir, int64_t from, int64_t to, hour_walk_fn fn, void *
     return walk_level(&w, dir, 0);
 }
 
+int hour_list_add(struct hour_list *list, int64_t hour)
+{
+    if (list->count > 0 && list->hours[list->count - 1] == hour)
+        return ERR_OK;
+    if (list->count == list->room) {
+        size_t room = list->room ? list->room * 2 : 64;
+        int64_t *hours = reallocarray(list->hours, room, sizeof *hours);
+        if (!hours)
+            return ERR_NOMEM;
+        list->hours = hours;
+        list->room = room;
+    }
+    list->hours[list->count++] = hour;
+    return ERR_OK;
+}
+
 int hour_mkdirs(const char *dir, const char *path, unsigned mode)
 {
     char above[FS_PATH_SIZE];

@@ -91,27 +91,10 @@ static int add_hour(struct report *r, int64_t hour)
 
 /* ---- Which hours ---- */
 
-struct hours {
-    int64_t *list;
-    size_t count, room;
-};
-
 static int note_hour(void *arg, int64_t hour, const char *rest)
 {
-    struct hours *hours = arg;
     (void)rest;
-    if (hours->count > 0 && hours->list[hours->count - 1] == hour)
-        return ERR_OK;
-    if (hours->count == hours->room) {
-        size_t room = hours->room ? hours->room * 2 : 256;
-        int64_t *list = reallocarray(hours->list, room, sizeof *list);
-        if (!list)
-            return ERR_NOMEM;
-        hours->list = list;
-        hours->room = room;
-    }
-    hours->list[hours->count++] = hour;
-    return ERR_OK;
+    return hour_list_add(arg, hour);
 }
 
 static int by_number(const void *a, const void *b)
@@ -120,41 +103,41 @@ static int by_number(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static int find_hours(const struct usage_query *q, struct hours *hours)
+static int find_hours(const struct usage_query *q, struct hour_list *list)
 {
     char hourly[FS_PATH_SIZE];
     int64_t from = usage_hour(q->from_us);
     int64_t to = q->to_us > INT64_MAX - hour_us ? INT64_MAX : usage_hour(q->to_us + hour_us - 1);
     int err = fs_join(hourly, sizeof hourly, q->usage_dir, "hourly");
     if (!err)
-        err = hour_walk(hourly, from, to, note_hour, hours);
+        err = hour_walk(hourly, from, to, note_hour, list);
     if (!err)
-        err = hour_walk(q->ledger_dir, from, to, note_hour, hours);
-    if (!err && hours->count > 0)
-        qsort(hours->list, hours->count, sizeof *hours->list, by_number);
+        err = hour_walk(q->ledger_dir, from, to, note_hour, list);
+    if (!err && list->count > 0)
+        qsort(list->hours, list->count, sizeof *list->hours, by_number);
     return err;
 }
 
 int usage_report(const struct usage_query *query, usage_row_fn fn, void *arg)
 {
     struct report r = {.query = query, .fn = fn, .arg = arg};
-    struct hours hours = {0};
+    struct hour_list list = {0};
 
     if (query->from_us > query->to_us || (unsigned)query->by > USAGE_BY_MONTH)
         return ERR_INVALID;
-    int err = find_hours(query, &hours);
-    for (size_t i = 0; i < hours.count && !err; i++) {
-        int64_t start = period_start(period_of(&r), hours.list[i]);
-        if (i > 0 && hours.list[i] == hours.list[i - 1])
+    int err = find_hours(query, &list);
+    for (size_t i = 0; i < list.count && !err; i++) {
+        int64_t start = period_start(period_of(&r), list.hours[i]);
+        if (i > 0 && list.hours[i] == list.hours[i - 1])
             continue;
         if (!r.table || start != r.start)
             err = end_period(&r, start);
         if (!err)
-            err = add_hour(&r, hours.list[i]);
+            err = add_hour(&r, list.hours[i]);
     }
     if (!err && r.table)
         err = end_period(&r, 0);
     usage_table_free(r.table);
-    free(hours.list);
+    free(list.hours);
     return err;
 }

@@ -21,6 +21,15 @@ int64_t period_end(enum period period, int64_t hour);
 typedef int (*hour_walk_fn)(void *arg, int64_t hour, const char *rest);
 int hour_walk(const char *dir, int64_t from, int64_t to, hour_walk_fn fn, void *arg);
 
+/* A list of hours that grows: begun with all zeros, ended by free(hours). */
+struct hour_list {
+    int64_t *hours;
+    size_t count, room;
+};
+
+/* Append an hour, unless it is the last one already. ERR_NOMEM. */
+int hour_list_add(struct hour_list *list, int64_t hour);
+
 /* Make the folders above `path`, which is below `dir`, and sync every one of them up to dir. */
 int hour_mkdirs(const char *dir, const char *path, unsigned mode);
 
