@@ -231,19 +231,6 @@ static int find_parts(const struct usage_files *files, enum period of, int64_t s
     return *count > 0 ? ERR_OK : ERR_NOTFOUND;
 }
 
-static void digest_parts(const struct manifest *parts, size_t count, char out[DIGEST_HEX_SIZE])
-{
-    struct digest state;
-    uint8_t digest[DIGEST_BYTES];
-    digest_start(&state);
-    for (size_t i = 0; i < count; i++) {
-        digest_add(&state, parts[i].files[0].name, strlen(parts[i].files[0].name) + 1);
-        digest_add(&state, parts[i].files[0].digest, DIGEST_HEX_SIZE);
-    }
-    digest_end(&state, digest);
-    hex_encode(digest, sizeof digest, out);
-}
-
 static int add_parts(const struct usage_files *files, const struct manifest *parts, size_t count,
                      struct usage_table *table, struct manifest *m)
 {
@@ -278,7 +265,7 @@ int usage_files_rollup(const struct usage_files *files, enum period period, int6
     if (err)
         goto out;
     next.parts = count;
-    digest_parts(parts, count, next.inputs);
+    manifest_digest_parts(parts, count, next.inputs);
     if (strcmp(next.inputs, newest.inputs) == 0)
         goto out;
     err = usage_table_new(&table);

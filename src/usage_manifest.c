@@ -34,6 +34,19 @@ static int manifest_path(const char *usage_dir, const char *name, char out[FS_PA
     return len > 0 && len < FS_PATH_SIZE ? ERR_OK : ERR_RANGE;
 }
 
+void manifest_digest_parts(const struct manifest *parts, size_t count, char out[DIGEST_HEX_SIZE])
+{
+    struct digest state;
+    uint8_t digest[DIGEST_BYTES];
+    digest_start(&state);
+    for (size_t i = 0; i < count; i++) {
+        digest_add(&state, parts[i].files[0].name, strlen(parts[i].files[0].name) + 1);
+        digest_add(&state, parts[i].files[0].digest, DIGEST_HEX_SIZE);
+    }
+    digest_end(&state, digest);
+    hex_encode(digest, sizeof digest, out);
+}
+
 /* ---- Writing ---- */
 
 static json_t *files_json(const struct manifest *m)

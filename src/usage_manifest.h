@@ -39,6 +39,9 @@ void manifest_name(enum period period, int64_t start, uint32_t version, char out
 /* The newest version of a period. ERR_NOTFOUND: none; ERR_CORRUPT: it does not parse. */
 int manifest_newest(const char *usage_dir, enum period period, int64_t start, struct manifest *out);
 
+/* What `inputs` of a rollup is that was made of these parts, in their order. */
+void manifest_digest_parts(const struct manifest *parts, size_t count, char out[DIGEST_HEX_SIZE]);
+
 /* Write it aside, sync, rename. */
 int manifest_write(const char *usage_dir, const struct manifest *m);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Reads usage back: from the newest files of closed hours, and from the ledger for the hours that have none yet. */
+/* Reads usage back: from the newest files of closed hours, and from the ledger for the hours that have none yet; from the rollups of days and months
+ * where they are made of all that. */
 #ifndef CAVAGE_USAGE_REPORT_H
 #define CAVAGE_USAGE_REPORT_H
 

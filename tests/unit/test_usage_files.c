@@ -399,6 +399,60 @@ static void test_report_reads_open_and_closed_hours(void **state)
     assert_int_equal(report(&rows, USAGE_BY_HOUR, NULL, 0, INT64_MAX), 85);
 }
 
+static void drop(const char *name)
+{
+    char path[FS_PATH_SIZE];
+    snprintf(path, sizeof path, "%s/%s", usage_dir, name);
+    assert_int_equal(unlink(path), 0);
+}
+
+static void roll_up(enum period period, int64_t start)
+{
+    bool made;
+    assert_int_equal(usage_files_rollup(&files, period, start, &made), ERR_OK);
+    assert_true(made);
+}
+
+/* What is not there any more cannot have been read. */
+static void test_report_reads_rollups_that_are_up_to_date(void **state)
+{
+    (void)state;
+    struct rows rows;
+    struct usage_query q = {.usage_dir = usage_dir, .ledger_dir = ledger_dir, .to_us = INT64_MAX};
+    for (int h = 0; h < 4; h++) {
+        add_batch(HOUR + h, 10, 3);
+        assert_true(make_hour(HOUR + h));
+    }
+    roll_up(PERIOD_DAY, HOUR - 22);
+    roll_up(PERIOD_DAY, HOUR + 2);
+    drop("hourly/2026/02/01/00.v1.csv");
+    assert_int_equal(report(&rows, USAGE_BY_DAY, NULL, 0, INT64_MAX), 40);
+    assert_int_equal(report(&rows, USAGE_BY_DAY, NULL, HOUR + 2, HOUR + 26), 20);
+    assert_int_equal(report(&rows, USAGE_BY_MONTH, NULL, HOUR + 1, INT64_MAX), 30);
+    /* Less than the day is the sum of its hours. */
+    assert_int_equal(report(&rows, USAGE_BY_DAY, NULL, HOUR + 1, HOUR + 2), 10);
+    assert_int_equal(report(&rows, USAGE_BY_MONTH, NULL, HOUR + 3, INT64_MAX), 10);
+    q.by = USAGE_BY_HOUR;
+    assert_int_not_equal(usage_report(&q, keep_row, &rows), 0);
+
+    roll_up(PERIOD_MONTH, HOUR - 31 * 24 + 2);
+    roll_up(PERIOD_MONTH, HOUR + 2);
+    drop("daily/2026/02/01.v1.csv");
+    assert_int_equal(report(&rows, USAGE_BY_MONTH, NULL, 0, INT64_MAX), 40);
+    /* A late record shows at once: its hour is read from the ledger, the rest of its month from what holds it. */
+    add_batch(HOUR, 5, 2);
+    assert_int_equal(report(&rows, USAGE_BY_MONTH, NULL, 0, INT64_MAX), 45);
+    assert_true(make_hour(HOUR));
+    assert_int_equal(report(&rows, USAGE_BY_MONTH, NULL, 0, INT64_MAX), 45);
+    roll_up(PERIOD_DAY, HOUR - 22);
+    assert_int_equal(report(&rows, USAGE_BY_MONTH, NULL, 0, INT64_MAX), 45);
+    roll_up(PERIOD_MONTH, HOUR - 31 * 24 + 2);
+    assert_int_equal(report(&rows, USAGE_BY_MONTH, NULL, 0, INT64_MAX), 45);
+    drop("monthly/2026/01.v2.manifest.json");
+    drop("monthly/2026/01.v1.manifest.json");
+    assert_int_equal(report(&rows, USAGE_BY_MONTH, NULL, 0, INT64_MAX), 45);
+}
+
 static void test_log_that_lost_what_was_billed_makes_no_version(void **state)
 {
     (void)state;
@@ -485,6 +539,7 @@ int main(void)
         TEST(test_hour_without_records_has_no_files),
         TEST(test_damaged_ledger_makes_no_files),
         TEST(test_report_reads_open_and_closed_hours),
+        TEST(test_report_reads_rollups_that_are_up_to_date),
         TEST(test_log_that_lost_what_was_billed_makes_no_version),
         TEST(test_torn_tail_makes_no_version),
         TEST(test_report_finds_changed_files),
