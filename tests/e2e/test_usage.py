@@ -74,6 +74,7 @@ def test_usage_command_formats(make_system):
     key = running.new_customer("ann")
     assert running.post("/v1/resize?width=100", PHOTO, key).status_code == 200
     rows_of(running, 1)
+    assert 0 <= running.meter.metric("cavage_meter_lag_seconds") < 60
     assert "ann" in running.cli("usage").stdout
     assert running.cli("usage", "--format", "csv", "--customer", "ann").stdout.count("\n") == 2
     assert json.loads(running.cli("usage", "--format", "json", "--customer", "nobody").stdout) == []
