@@ -170,14 +170,25 @@ static bool check_length(struct applicant *p)
     } else if (r->length > max) {
         problem_set(&r->problem, PROBLEM_BODY_TOO_LARGE,
                     "The body has %" PRIu64 " bytes; at most %" PRIu64 " are taken.", r->length, max);
-        r->problem.has_limit = true;
-        r->problem.limit = max;
-        r->problem.actual = r->length;
+        problem_set_limit(&r->problem, max, r->length);
     } else if (!r->chunked && r->length == 0) {
         problem_set(&r->problem, PROBLEM_EMPTY_BODY,
                     "Send the image as the body, or as the one file of a multipart/form-data body.");
     }
     return r->problem.type == PROBLEM_NONE;
+}
+
+/* A result that would be too large for any image. */
+static bool check_size(struct request *r, const struct params *params)
+{
+    struct limits_breach over;
+    char text[LIMITS_TEXT_SIZE];
+    if (limits_admit(&r->api->settings.limits, params, &over))
+        return true;
+    problem_set(&r->problem, PROBLEM_BAD_PARAMETER, "%s", limits_tell(&over, text));
+    problem_set_parameter(&r->problem, "width");
+    problem_set_limit(&r->problem, over.allowed, over.actual);
+    return false;
 }
 
 static bool check_resize(struct applicant *p)
@@ -187,10 +198,11 @@ static bool check_resize(struct applicant *p)
     struct params_problem why = {0};
     if (params_parse(r->parsed.query, r->parsed.query_len, &params, &why) != 0) {
         problem_set(&r->problem, PROBLEM_BAD_PARAMETER, "%s", why.message);
-        memcpy(r->problem.parameter, why.name, sizeof(r->problem.parameter));
-        r->problem.parameter[sizeof(r->problem.parameter) - 1] = '\0';
+        problem_set_parameter(&r->problem, why.name);
         return false;
     }
+    if (!check_size(r, &params))
+        return false;
     _Static_assert((int)WIRE_REQUEST_SIZE >= (int)PARAMS_CANONICAL_SIZE, "canonical parameters fit a JOB");
     if (params.format_auto)
         params.auto_formats |= p->head->accepts;
@@ -276,7 +288,7 @@ static bool check_idempotency_key(struct applicant *p)
     if (!p->head->idempotency_key || token_idempotency_key(p->head->idempotency_key, p->r->idempotency_key))
         return true;
     problem_set(&p->r->problem, PROBLEM_BAD_PARAMETER, "Idempotency-Key must be 1 to 128 visible ASCII characters.");
-    memcpy(p->r->problem.parameter, "Idempotency-Key", sizeof("Idempotency-Key"));
+    problem_set_parameter(&p->r->problem, "Idempotency-Key");
     return false;
 }
 

@@ -7,6 +7,7 @@
 #include "cavage/daemon.h"
 #include "cavage/extents.h"
 #include "cavage/key.h"
+#include "cavage/limits.h"
 #include "cavage/spool.h"
 
 #include <stdatomic.h>
@@ -33,8 +34,8 @@ struct settings {
     int64_t drain_delay_us;
     uint64_t discard_bytes;
     uint64_t max_body_bytes; /* the configured bound, or what a customer can stage if that is less */
-    uint64_t max_pixels;
-    uint64_t max_output_bytes;
+    struct limits limits;
+    uint64_t max_output_bytes; /* of any format */
     size_t max_connections;
     size_t customer_connections; /* of them, for requests in progress of one customer */
     size_t max_queued;

@@ -67,8 +67,7 @@ bool body_add(struct request *r, const void *data, size_t len)
     uint64_t received = atomic_fetch_add_explicit(&r->received, len, memory_order_relaxed) + len;
     if (received > max) {
         problem_set(&r->problem, PROBLEM_BODY_TOO_LARGE, "At most %" PRIu64 " bytes are taken.", max);
-        r->problem.has_limit = true;
-        r->problem.limit = max;
+        problem_set_limit(&r->problem, max, 0);
         return false;
     }
     if (!r->multipart)
@@ -101,14 +100,11 @@ static bool judge_image(struct request *r)
     struct image_header header = {0};
     uint64_t pixels = image_header_read(head, len, &header) == 0 ? image_header_pixels(&header) : 0;
     r->conversion.input_pixels = pixels;
-    uint64_t max = r->api->settings.max_pixels;
-    if (pixels > max) {
-        problem_set(&r->problem, PROBLEM_IMAGE_TOO_LARGE,
-                    "The image has %" PRIu64 " pixels, all its pages together; at most %" PRIu64 " are taken.", pixels,
-                    max);
-        r->problem.has_limit = true;
-        r->problem.limit = max;
-        r->problem.actual = pixels;
+    struct limits_breach over;
+    if (pixels > 0 && !limits_take(&r->api->settings.limits, &header, &over)) {
+        char text[LIMITS_TEXT_SIZE];
+        problem_set(&r->problem, PROBLEM_IMAGE_TOO_LARGE, "%s", limits_tell(&over, text));
+        problem_set_limit(&r->problem, over.allowed, over.actual);
         return false;
     }
     r->cost_us = cost_estimate_us(r->conversion.input_format, pixels, r->staged.bytes);

@@ -40,12 +40,12 @@ static int read_settings(struct api *api)
         .drain_delay_us = us(conf, CONF_API_DRAIN_DELAY_MS),
         .discard_bytes = (uint64_t)conf_int(conf, CONF_API_DISCARD_BYTES),
         .max_body_bytes = (uint64_t)conf_int(conf, CONF_API_MAX_BODY_BYTES),
-        .max_pixels = (uint64_t)conf_int(conf, CONF_WORKER_MAX_PIXELS),
-        .max_output_bytes = (uint64_t)conf_int(conf, CONF_WORKER_MAX_OUTPUT_BYTES),
         .max_connections = (size_t)conf_int(conf, CONF_API_MAX_CONNECTIONS),
         .max_queued = (size_t)conf_int(conf, CONF_QUEUE_MAX_JOBS),
         .threads = (unsigned)conf_int(conf, CONF_API_THREADS),
     };
+    limits_read(conf, &api->settings.limits);
+    api->settings.max_output_bytes = limits_most(&api->settings.limits, LIMIT_BYTES_OUT);
     id_random(&key);
     memcpy(api->customer_key, key.bytes, sizeof(api->customer_key));
     return digest_init();

@@ -58,11 +58,8 @@ void outcome_result(struct request *r, const struct wire_result *m, size_t body_
         return;
     }
     problem_set(&r->problem, type, "%s", m->detail);
-    if (m->outcome == OUTCOME_TOO_LARGE && m->limit_value > 0) {
-        r->problem.has_limit = true;
-        r->problem.limit = m->limit_value;
-        r->problem.actual = m->actual_value;
-    }
+    if (m->outcome == OUTCOME_TOO_LARGE && m->limit_value > 0)
+        problem_set_limit(&r->problem, m->limit_value, m->actual_value);
 }
 
 void outcome_failure(struct request *r, enum dispatch_failure failure)

@@ -71,6 +71,15 @@ int64_t conf_int(const struct conf *conf, enum conf_id id)
     return conf->values[id].number;
 }
 
+int64_t conf_format(const struct conf *conf, enum conf_id id, enum image_format format)
+{
+    char why[256];
+    int64_t numbers[IMAGE_FORMAT_COUNT];
+    int err = conf_formats_parse(conf_key(id), conf->values[id].text, numbers, why, sizeof(why));
+    /* It was parsed when it was set. */
+    return err == ERR_OK ? numbers[format] : 0;
+}
+
 const char *conf_str(const struct conf *conf, enum conf_id id)
 {
     return conf->values[id].text;

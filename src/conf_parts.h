@@ -19,6 +19,10 @@ struct conf {
 /* Check text against key and give its number. On failure why says what is wrong and what is allowed. ERR_INVALID, ERR_RANGE. */
 int conf_value_parse(const struct conf_key *key, const char *text, int64_t *number, char *why, size_t size);
 
+/* The numbers of a value of CONF_FORMATS by format, each filled. Likewise. */
+int conf_formats_parse(const struct conf_key *key, const char *text, int64_t numbers[IMAGE_FORMAT_COUNT], char *why,
+                       size_t size);
+
 /* The word of `allowed` ("a|b|c") at *next, with its length; NULL at the end. Moves *next behind it. */
 const char *conf_next_word(const char **next, size_t *len);
 

@@ -5,8 +5,9 @@
 #include <string.h>
 
 /* The largest suffix that leaves no remainder. */
-static void put_scaled(char *out, size_t size, enum conf_type type, int64_t number)
+static void put_scaled(char *out, size_t size, const struct conf_key *key, int64_t number)
 {
+    enum conf_type type = strcmp(key->unit, "bytes") == 0 ? CONF_SIZE : key->type;
     static const struct {
         enum conf_type type;
         int64_t scale;
@@ -42,11 +43,12 @@ void conf_allowed(const struct conf_key *key, char *out, size_t size)
 {
     char low[32];
     char high[32];
+    char words[64];
     if (size == 0)
         return;
     out[0] = '\0';
-    put_scaled(low, sizeof(low), key->type, key->min);
-    put_scaled(high, sizeof(high), key->type, key->max);
+    put_scaled(low, sizeof(low), key, key->min);
+    put_scaled(high, sizeof(high), key, key->max);
     switch (key->type) {
     case CONF_INT:
     case CONF_SIZE:
@@ -70,6 +72,10 @@ void conf_allowed(const struct conf_key *key, char *out, size_t size)
             snprintf(out, size, "ipc://NAME");
         else
             snprintf(out, size, "%s to %s of ipc://NAME, separated by spaces", low, high);
+        break;
+    case CONF_FORMATS:
+        put_words(words, sizeof(words), key->allowed);
+        snprintf(out, size, "%s to %s, and FORMAT:NUMBER after it for any of %s", low, high, words);
         break;
     }
 }

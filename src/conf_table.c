@@ -10,6 +10,10 @@
 
 enum { PATH_BYTES = 1024, SOCKETS_MAX = 256 };
 
+#define PIXELS_MAX INT64_C(10000000000)
+#define WRITTEN "jpeg|png|webp|avif|gif|tiff"
+#define READ WRITTEN
+
 /* clang-format off */
 #define INT(s, n, lo, hi, d, r, h)      { s, n, CONF_INT, "", lo, hi, d, NULL, r, h }
 #define SIZE(s, n, lo, hi, d, r, h)     { s, n, CONF_SIZE, "bytes", lo, hi, d, NULL, r, h }
@@ -17,6 +21,7 @@ enum { PATH_BYTES = 1024, SOCKETS_MAX = 256 };
 #define BOOL(s, n, d, r, h)             { s, n, CONF_BOOL, "", 0, 1, d, NULL, r, h }
 #define PATH(s, n, d, h)                { s, n, CONF_STRING, "", 1, PATH_BYTES, d, NULL, false, h }
 #define ENUM(s, n, words, d, r, h)      { s, n, CONF_ENUM, "", 0, 0, d, words, r, h }
+#define FORMATS(n, unit, lo, hi, d, of, h) { "limits", n, CONF_FORMATS, unit, lo, hi, d, of, false, h }
 #define LISTEN(s, n, d, h)              { s, n, CONF_LISTEN, "", 0, 0, d, NULL, false, h }
 #define ADDRESS(s, n, most, d, h)       { s, n, CONF_ADDRESS, "", 1, most, d, NULL, false, h }
 
@@ -82,6 +87,19 @@ static const struct conf_key table[CONF_COUNT] = {
     [CONF_QUEUE_RETRY_PERCENT] = INT("queue", "retry_percent", 0, 100, "10", false,
         "Jobs that may be sent again because their worker was lost, in percent of all jobs; as many as one worker can hold are always allowed."),
 
+    [CONF_LIMITS_PIXELS_IN] = FORMATS("pixels_in", "", 1, PIXELS_MAX, "100000000", READ,
+        "Most pixels of an image, or of one frame or page of it. Like all limits on what comes in, it is judged from the header, before anything is decoded."),
+    [CONF_LIMITS_FRAMES_IN] = FORMATS("frames_in", "", 1, IMAGE_PAGES_MAX, "1000 tiff:10000", READ,
+        "Most frames of an animation, and most pages of a TIFF."),
+    [CONF_LIMITS_TOTAL_PIXELS_IN] = FORMATS("total_pixels_in", "", 1, PIXELS_MAX, "100000000", READ,
+        "Most pixels of an image, all its frames or pages together."),
+    [CONF_LIMITS_PIXELS_OUT] = FORMATS("pixels_out", "", 1, PIXELS_MAX, "100000000 avif:40000000", WRITTEN,
+        "Most pixels of a result, all its frames together. The encoder of AVIF takes many times as long as the others, and some 25 bytes of memory for a pixel."),
+    [CONF_LIMITS_AUTO_PIXELS_OUT] = FORMATS("auto_pixels_out", "", 0, PIXELS_MAX, "100000000 avif:2000000", "avif|webp",
+        "Most pixels of a result for which format=auto chooses AVIF or WebP. 0 keeps it from choosing the format."),
+    [CONF_LIMITS_BYTES_OUT] = FORMATS("bytes_out", "bytes", 1 * KIB, 1 * GIB, "64M", WRITTEN,
+        "Longest result of a conversion."),
+
     [CONF_WORKER_LISTEN] = ADDRESS("worker", "listen", 1, "ipc://jobs.sock",
         "Where this worker takes jobs. Each worker needs its own."),
     [CONF_WORKER_OPS_LISTEN] = LISTEN("worker", "ops_listen", "127.0.0.1:9181", OPS_HELP),
@@ -92,14 +110,8 @@ static const struct conf_key table[CONF_COUNT] = {
         "sleep:exp:TIME sleeps for exponentially distributed times of that mean. Stubs are refused unless the daemons run with --test." },
     [CONF_WORKER_CONVERT_DEADLINE_MS] = DURATION("worker", "convert_deadline_ms", 10, 10 * 60 * SECOND, "10s", false,
         "Longest conversion. A converter that takes longer is killed and replaced."),
-    [CONF_WORKER_MAX_PIXELS] = INT("worker", "max_pixels", 1, INT64_C(10000000000), "100000000", false,
-        "Most pixels of an image, all its pages together, judged from its header before it is decoded."),
-    [CONF_WORKER_MAX_FRAMES] = INT("worker", "max_frames", 1, 10000, "1000", false,
-        "Most frames of an animation."),
-    [CONF_WORKER_MAX_OUTPUT_BYTES] = SIZE("worker", "max_output_bytes", 64 * KIB, 1 * GIB, "64M", false,
-        "Longest result of a conversion."),
     [CONF_WORKER_MEMORY_BYTES] = SIZE("worker", "memory_bytes", 0, 1024 * GIB, "0", false,
-        "Memory that one converter may use. One that uses more is killed. 0 is 1G and 8 bytes for each of worker.max_pixels."),
+        "Memory that one converter may use. One that uses more is killed. 0 is 1G and 8 bytes for each pixel that [limits] allows."),
     [CONF_WORKER_ISOLATION] = ENUM("worker", "isolation", "process|image", "process", false,
         "What a converter is kept for: process converts many images, one after the other; image is forked for each image, for some milliseconds of CPU more."),
     [CONF_WORKER_RECYCLE_JOBS] = INT("worker", "recycle_jobs", 1, 1000000000, "10000", false,

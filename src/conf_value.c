@@ -41,11 +41,11 @@ static const struct suffix size_suffixes[] = {
 static const struct suffix duration_suffixes[] = {{"", 1, 1},      {"us", 1, 1000},   {"ms", 1, 1}, {"s", 1000, 1},
                                                   {"m", 60000, 1}, {"h", 3600000, 1}, {NULL, 0, 0}};
 
-static const struct suffix *suffixes_of(enum conf_type type)
+static const struct suffix *suffixes_of(const struct conf_key *key)
 {
-    if (type == CONF_SIZE)
+    if (strcmp(key->unit, "bytes") == 0)
         return size_suffixes;
-    return type == CONF_DURATION ? duration_suffixes : no_suffixes;
+    return key->type == CONF_DURATION ? duration_suffixes : no_suffixes;
 }
 
 /* *number gets the value rounded up, *whole rounded down. */
@@ -74,7 +74,7 @@ static int parse_bounded(const struct conf_key *key, const char *text, int64_t *
     char allowed[128];
     int64_t value = 0, whole = 0;
     conf_allowed(key, allowed, sizeof(allowed));
-    int err = parse_number(text, suffixes_of(key->type), &value, &whole);
+    int err = parse_number(text, suffixes_of(key), &value, &whole);
     if (err == ERR_INVALID)
         return conf_fail(err, why, size, "'%.40s' is no number of the form wanted; allowed: %s", text, allowed);
     if (err != ERR_OK || whole < key->min || value > key->max)
@@ -149,6 +149,74 @@ static int parse_address(const struct conf_key *key, const char *text, int64_t *
     return ERR_OK;
 }
 
+static bool is_allowed_word(const struct conf_key *key, const char *text, size_t len)
+{
+    const char *next = key->allowed;
+    const char *word;
+    size_t word_len;
+    while ((word = conf_next_word(&next, &word_len)) != NULL)
+        if (word_len == len && memcmp(word, text, len) == 0)
+            return true;
+    return false;
+}
+
+/* One "NUMBER" or "FORMAT:NUMBER" of len bytes. The number of the rest is that of IMAGE_UNKNOWN. */
+static int parse_format(const struct conf_key *key, const char *text, size_t len, int64_t numbers[IMAGE_FORMAT_COUNT],
+                        char *why, size_t size)
+{
+    char item[64];
+    char allowed[160];
+    char *colon;
+    if (len >= sizeof(item))
+        return conf_fail(ERR_INVALID, why, size, "'%.40s' is no limit", text);
+    memcpy(item, text, len);
+    item[len] = '\0';
+    colon = strchr(item, ':');
+    enum image_format format = IMAGE_UNKNOWN;
+    if (colon) {
+        *colon = '\0';
+        format = is_allowed_word(key, item, strlen(item)) ? image_format_by_name(item) : IMAGE_UNKNOWN;
+    }
+    if (colon && format == IMAGE_UNKNOWN) {
+        conf_allowed(key, allowed, sizeof(allowed));
+        return conf_fail(ERR_INVALID, why, size, "'%.40s' is no format of this limit; allowed: %s", item, allowed);
+    }
+    if (numbers[format] >= 0)
+        return conf_fail(ERR_INVALID, why, size,
+                         "'%.40s' has a number already; one for all formats, and at most one for each",
+                         colon ? item : text);
+    return parse_bounded(key, colon ? colon + 1 : item, &numbers[format], why, size);
+}
+
+int conf_formats_parse(const struct conf_key *key, const char *text, int64_t numbers[IMAGE_FORMAT_COUNT], char *why,
+                       size_t size)
+{
+    for (size_t i = 0; i < IMAGE_FORMAT_COUNT; i++)
+        numbers[i] = -1;
+    for (const char *next = text + strspn(text, " "); *next != '\0'; next += strspn(next, " ")) {
+        size_t len = strcspn(next, " ");
+        int err = parse_format(key, next, len, numbers, why, size);
+        if (err != ERR_OK)
+            return err;
+        next += len;
+    }
+    if (numbers[IMAGE_UNKNOWN] < 0)
+        return conf_fail(ERR_INVALID, why, size, "the number for formats that are not named is missing");
+    for (size_t i = 0; i < IMAGE_FORMAT_COUNT; i++)
+        numbers[i] = numbers[i] < 0 ? numbers[IMAGE_UNKNOWN] : numbers[i];
+    return ERR_OK;
+}
+
+static int parse_formats(const struct conf_key *key, const char *text, int64_t *number, char *why, size_t size)
+{
+    int64_t numbers[IMAGE_FORMAT_COUNT];
+    *number = 0;
+    int err = conf_formats_parse(key, text, numbers, why, size);
+    for (size_t i = 0; err == ERR_OK && i < IMAGE_FORMAT_COUNT; i++)
+        *number = numbers[i] > *number ? numbers[i] : *number;
+    return err;
+}
+
 static bool has_control(const char *text)
 {
     for (; *text != '\0'; text++)
@@ -162,7 +230,7 @@ int conf_value_parse(const struct conf_key *key, const char *text, int64_t *numb
     static int (*const parsers[])(const struct conf_key *, const char *, int64_t *, char *, size_t) = {
         [CONF_INT] = parse_bounded,   [CONF_SIZE] = parse_bounded,    [CONF_DURATION] = parse_bounded,
         [CONF_BOOL] = parse_bool,     [CONF_STRING] = parse_string,   [CONF_ENUM] = parse_word,
-        [CONF_LISTEN] = parse_listen, [CONF_ADDRESS] = parse_address,
+        [CONF_LISTEN] = parse_listen, [CONF_ADDRESS] = parse_address, [CONF_FORMATS] = parse_formats,
     };
     if (strnlen(text, CONF_VALUE_MAX + 1) > CONF_VALUE_MAX)
         return conf_fail(ERR_RANGE, why, size, "the value is too long; allowed: %d bytes", (int)CONF_VALUE_MAX);

@@ -51,6 +51,18 @@ void problem_set(struct problem *p, enum problem_type type, const char *format, 
     va_end(args);
 }
 
+void problem_set_parameter(struct problem *p, const char *name)
+{
+    snprintf(p->parameter, sizeof(p->parameter), "%s", name);
+}
+
+void problem_set_limit(struct problem *p, uint64_t limit, uint64_t actual)
+{
+    p->has_limit = true;
+    p->limit = limit;
+    p->actual = actual;
+}
+
 unsigned problem_status(enum problem_type type)
 {
     return table[type].status;

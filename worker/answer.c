@@ -7,14 +7,10 @@
 static const char *const by_detail[DETAIL_COUNT] = {
     [DETAIL_DAMAGED] = "the image is damaged or cut off and cannot be decoded",
     [DETAIL_UNSUPPORTED] = "the image uses a codec that is not supported in this format",
-    [DETAIL_PIXELS] = "the image has more pixels, all pages together, than allowed",
-    [DETAIL_OUTPUT_PIXELS] = "the result would have more pixels than allowed",
     [DETAIL_OUTPUT_SIDE] = "a side of the result would be longer than its format can hold",
-    [DETAIL_OUTPUT_BYTES] = "the result has more bytes than allowed",
     [DETAIL_REQUEST] = "the parameters were not understood",
     [DETAIL_MAX_BYTES] = "no quality makes the result as small as max_bytes; the smallest that was reached is told",
     [DETAIL_CROP] = "crop must lie within the upright image",
-    [DETAIL_FRAMES] = "the animation has more frames than allowed",
     [DETAIL_PAGE] = "the image has no such page; pages count from 0",
 };
 

@@ -41,7 +41,7 @@ struct control_job {
     uint32_t deadline_ms; /* after which the converter ends itself, should the supervisor be gone */
     uint64_t nonce;       /* of this job; its answer repeats it, so that none can be made beforehand */
     uint64_t len;
-    uint64_t max_pixels;
+    struct limits limits;
     char request[WIRE_REQUEST_SIZE];
 };
 

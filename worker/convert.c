@@ -142,17 +142,23 @@ static int load(struct steps *s, struct loading how)
 }
 
 /* Open, and judge by what the loader itself read. */
-static int open_checked(struct steps *s, const struct convert_limits *limits)
+/* What the loader itself read of one page, or of all. */
+static int check_pixels(struct steps *s, const struct limits *limits)
+{
+    uint64_t pixels = (uint64_t)vips_image_get_width(s->at) * (uint64_t)vips_image_get_height(s->at);
+    enum limit limit = s->all_pages ? LIMIT_TOTAL_PIXELS_IN : LIMIT_PIXELS_IN;
+    uint64_t most = limits->of[limit][s->format];
+    return pixels > most ? steps_fail_too_large(s, (enum convert_detail)(DETAIL_LIMITS + limit), most, pixels) : 0;
+}
+
+static int open_checked(struct steps *s, const struct limits *limits)
 {
     s->format = image_sniff(s->data, s->len);
     if (s->format == IMAGE_UNKNOWN)
         return steps_fail(s, OUTCOME_NOT_AN_IMAGE, DETAIL_NONE);
     int err = load(s, (struct loading){1, 1.0});
-    if (err)
+    if (err || (err = check_pixels(s, limits)))
         return err;
-    uint64_t pixels = (uint64_t)vips_image_get_width(s->at) * (uint64_t)vips_image_get_height(s->at);
-    if (pixels > limits->max_pixels)
-        return steps_fail_too_large(s, DETAIL_PIXELS, limits->max_pixels, pixels);
     const char *codec;
     if (s->format == IMAGE_AVIF && !vips_image_get_string(s->at, "heif-compression", &codec) &&
         strcmp(codec, "av1") != 0)
@@ -180,7 +186,7 @@ static int load_shrunk(struct steps *s, uint32_t to_width, uint32_t to_height)
 
 struct plan {
     const struct params *params;
-    const struct convert_limits *limits;
+    const struct limits *limits;
     enum image_format format; /* of the result */
     bool cut;                 /* the image was cropped or trimmed, so that it is in memory and upright */
     struct geometry g;
@@ -188,19 +194,25 @@ struct plan {
     size_t size;
 };
 
-/* AVIF is by far the slowest to write: a choice of ours keeps it for results that take less than a second. */
-enum { AUTO_AVIF_PIXELS_MAX = 2 * 1000 * 1000 };
-
-static enum image_format choose_format(const struct steps *s, const struct params *p, const struct geometry *g)
+/* Whether a choice of ours may fall on the format. */
+static bool may_choose(const struct limits *limits, enum image_format format, const struct geometry *g)
 {
+    uint64_t pixels = (uint64_t)g->canvas_width * g->canvas_height;
+    return pixels <= limits->of[LIMIT_AUTO_PIXELS_OUT][format] && pixels <= limits->of[LIMIT_PIXELS_OUT][format] &&
+           g->canvas_width <= encode_side_max(format) && g->canvas_height <= encode_side_max(format);
+}
+
+static enum image_format choose_format(const struct steps *s, const struct plan *plan)
+{
+    const struct params *p = plan->params;
     bool webp = p->auto_formats & AUTO_WEBP;
     if (!p->format_auto)
         return p->format != IMAGE_UNKNOWN ? p->format : s->format;
     if (s->all_pages)
         return webp ? IMAGE_WEBP : IMAGE_GIF;
-    if (p->auto_formats & AUTO_AVIF && (uint64_t)g->canvas_width * g->canvas_height <= AUTO_AVIF_PIXELS_MAX)
+    if (p->auto_formats & AUTO_AVIF && may_choose(plan->limits, IMAGE_AVIF, &plan->g))
         return IMAGE_AVIF;
-    if (webp && g->canvas_width <= encode_side_max(IMAGE_WEBP) && g->canvas_height <= encode_side_max(IMAGE_WEBP))
+    if (webp && may_choose(plan->limits, IMAGE_WEBP, &plan->g))
         return IMAGE_WEBP;
     return vips_image_hasalpha(s->at) ? IMAGE_PNG : IMAGE_JPEG;
 }
@@ -219,12 +231,7 @@ static int open_pages(struct steps *s, const struct plan *plan)
     if (s->page == 0 && !s->all_pages)
         return 0;
     int err = load(s, (struct loading){1, 1.0});
-    if (err)
-        return err;
-    uint64_t pixels = (uint64_t)vips_image_get_width(s->at) * (uint64_t)vips_image_get_height(s->at);
-    if (pixels > plan->limits->max_pixels)
-        return steps_fail_too_large(s, DETAIL_PIXELS, plan->limits->max_pixels, pixels);
-    return 0;
+    return err ? err : check_pixels(s, plan->limits);
 }
 
 /* What is cut before the resize needs the whole picture, upright. */
@@ -252,7 +259,7 @@ static int check_result(struct steps *s, const struct plan *plan)
     uint64_t scaled = (uint64_t)g->width * g->height;
     uint64_t canvas = (uint64_t)g->canvas_width * g->canvas_height;
     uint64_t pixels = VIPS_MAX(scaled, canvas);
-    uint64_t most = VIPS_MIN(plan->limits->max_pixels, encode_pixels_max(plan->format));
+    uint64_t most = plan->limits->of[LIMIT_PIXELS_OUT][plan->format];
     if (pixels > most / frames)
         return steps_fail_too_large(s, DETAIL_OUTPUT_PIXELS, most, pixels * frames);
     uint32_t side = VIPS_MAX(g->canvas_width, g->canvas_height);
@@ -274,7 +281,7 @@ static int make_plan(struct steps *s, struct plan *plan)
     if (geometry_plan(plan->params, sideways ? down : across, sideways ? across : down,
                       s->format == IMAGE_JPEG && !plan->cut, &plan->g))
         return steps_fail_too_large(s, DETAIL_OUTPUT_SIDE, PARAMS_DIMENSION_MAX, UINT32_MAX);
-    plan->format = choose_format(s, plan->params, &plan->g);
+    plan->format = choose_format(s, plan);
     return check_result(s, plan);
 }
 
@@ -322,8 +329,9 @@ static int write_result(struct steps *s, const struct plan *plan)
                                           : encode(s->at, plan->format, plan->params, &data, &len);
     if (err || !data)
         return s->answer->outcome != OUTCOME_OK ? err : steps_fail(s, OUTCOME_UNDECODABLE, DETAIL_DAMAGED);
-    if (len > plan->size) {
-        err = steps_fail_too_large(s, DETAIL_OUTPUT_BYTES, plan->size, len);
+    uint64_t most = VIPS_MIN(plan->limits->of[LIMIT_BYTES_OUT][plan->format], plan->size);
+    if (len > most) {
+        err = steps_fail_too_large(s, DETAIL_OUTPUT_BYTES, most, len);
     } else {
         memcpy(plan->out, data, len);
         s->answer->len = len;
@@ -354,7 +362,7 @@ static void finish(struct steps *s)
     vips_error_clear();
 }
 
-void convert_resize(const struct params *params, const uint8_t *data, size_t len, const struct convert_limits *limits,
+void convert_resize(const struct params *params, const uint8_t *data, size_t len, const struct limits *limits,
                     uint8_t *out, size_t size, struct convert_answer *answer)
 {
     struct steps s = {.data = data, .len = len, .answer = answer};
@@ -384,7 +392,7 @@ static enum convert_space space_of(VipsImage *image)
     }
 }
 
-void convert_info(const uint8_t *data, size_t len, const struct convert_limits *limits, struct convert_answer *answer)
+void convert_info(const uint8_t *data, size_t len, const struct limits *limits, struct convert_answer *answer)
 {
     struct steps s = {.data = data, .len = len, .answer = answer};
     *answer = (struct convert_answer){.outcome = OUTCOME_OK};

@@ -3,6 +3,7 @@
 #ifndef CAVAGE_WORKER_CONVERT_H
 #define CAVAGE_WORKER_CONVERT_H
 
+#include "cavage/limits.h"
 #include "cavage/params.h"
 #include "cavage/wire.h"
 
@@ -13,18 +14,20 @@
 /* What is wrong, closer than the outcome; the supervisor has the sentence for each. */
 enum convert_detail {
     DETAIL_NONE,
-    DETAIL_DAMAGED,       /* the decoder gave up, or the data end too early */
-    DETAIL_UNSUPPORTED,   /* a codec or feature that is not taken in this format */
-    DETAIL_PIXELS,        /* too many pixels come in */
-    DETAIL_OUTPUT_PIXELS, /* too many would go out */
-    DETAIL_OUTPUT_SIDE,   /* a side is over what the format can hold */
-    DETAIL_OUTPUT_BYTES,  /* the result is over its buffer */
-    DETAIL_REQUEST,       /* the request did not parse */
-    DETAIL_MAX_BYTES,     /* no quality makes the result small enough; the smallest size is told */
-    DETAIL_CROP,          /* the crop lies outside */
-    DETAIL_PAGE,          /* there is no such page */
-    DETAIL_FRAMES,        /* too many frames come in */
-    DETAIL_COUNT
+    DETAIL_DAMAGED,     /* the decoder gave up, or the data end too early */
+    DETAIL_UNSUPPORTED, /* a codec or feature that is not taken in this format */
+    DETAIL_OUTPUT_SIDE, /* a side is over what the format can hold */
+    DETAIL_REQUEST,     /* the request did not parse */
+    DETAIL_MAX_BYTES,   /* no quality makes the result small enough; the smallest size is told */
+    DETAIL_CROP,        /* the crop lies outside */
+    DETAIL_PAGE,        /* there is no such page */
+    DETAIL_LIMITS,      /* and the enum limit that was broken */
+    DETAIL_PIXELS = DETAIL_LIMITS + LIMIT_PIXELS_IN,
+    DETAIL_FRAMES = DETAIL_LIMITS + LIMIT_FRAMES_IN,
+    DETAIL_TOTAL_PIXELS = DETAIL_LIMITS + LIMIT_TOTAL_PIXELS_IN,
+    DETAIL_OUTPUT_PIXELS = DETAIL_LIMITS + LIMIT_PIXELS_OUT,
+    DETAIL_OUTPUT_BYTES = DETAIL_LIMITS + LIMIT_BYTES_OUT,
+    DETAIL_COUNT = DETAIL_LIMITS + LIMIT_COUNT
 };
 
 enum convert_space {
@@ -46,10 +49,6 @@ struct convert_info {
     uint32_t profile;     /* 0 or 1: an ICC profile is embedded */
 };
 
-struct convert_limits {
-    uint64_t max_pixels; /* of the image, and of the result */
-};
-
 struct convert_answer {
     enum outcome outcome;
     enum convert_detail detail;
@@ -63,10 +62,10 @@ int convert_open(void);
 
 /* Convert `data` into out, of size bytes: the first page, that of params->page, or all frames of an animation when the result can hold them.
  * Orientation is applied, colours are brought to sRGB. */
-void convert_resize(const struct params *params, const uint8_t *data, size_t len, const struct convert_limits *limits,
+void convert_resize(const struct params *params, const uint8_t *data, size_t len, const struct limits *limits,
                     uint8_t *out, size_t size, struct convert_answer *answer);
 
 /* Read the header only; answer->info. */
-void convert_info(const uint8_t *data, size_t len, const struct convert_limits *limits, struct convert_answer *answer);
+void convert_info(const uint8_t *data, size_t len, const struct limits *limits, struct convert_answer *answer);
 
 #endif

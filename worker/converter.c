@@ -105,17 +105,16 @@ static void set_alarm(uint32_t ms)
 
 static void convert(struct converter *c, const struct control_job *job, struct control_answer *answer)
 {
-    struct convert_limits limits = {.max_pixels = job->max_pixels};
     struct convert_answer a = {.outcome = OUTCOME_INTERNAL};
     struct params params;
     struct params_problem problem;
     if (job->operation == OPERATION_INFO) {
-        convert_info(c->input, job->len, &limits, &a);
+        convert_info(c->input, job->len, &job->limits, &a);
     } else if (params_parse(job->request, strnlen(job->request, sizeof(job->request)), &params, &problem)) {
         a.outcome = OUTCOME_BAD_REQUEST;
         a.detail = DETAIL_REQUEST;
     } else {
-        convert_resize(&params, c->input, job->len, &limits, c->output, c->output_bytes, &a);
+        convert_resize(&params, c->input, job->len, &job->limits, c->output, c->output_bytes, &a);
     }
     answer->outcome = a.outcome;
     answer->detail = a.detail;

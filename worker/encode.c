@@ -16,9 +16,6 @@ enum { STRIPS_WELL = true };
 enum { STRIPS_WELL = false };
 #endif
 
-/* AVIF's encoder takes some 25 bytes for each pixel, and most of a request's time for as many as this; with more it fails for want of memory. */
-enum { AVIF_PIXELS_MAX = 40 * 1000 * 1000, PIXELS_MAX = INT32_MAX };
-
 /* What one encoder needs to know. */
 struct settings {
     int quality;
@@ -69,15 +66,11 @@ static const struct encoder {
     int effort;  /* likewise */
     bool alpha, frames;
     uint32_t side_max;
-    uint32_t pixels_max;
     int (*save)(VipsImage *image, const struct settings *s, void **data, size_t *len);
 } encoders[IMAGE_FORMAT_COUNT] = {
-    [IMAGE_JPEG] = {80, 0, false, false, 65535, PIXELS_MAX, encode_jpeg},
-    [IMAGE_PNG] = {0, 6, true, false, 1000000, PIXELS_MAX, encode_png},
-    [IMAGE_WEBP] = {80, 4, true, true, 16383, PIXELS_MAX, encode_webp},
-    [IMAGE_AVIF] = {50, 2, true, false, 16384, AVIF_PIXELS_MAX, encode_avif},
-    [IMAGE_GIF] = {0, 5, true, true, 65535, PIXELS_MAX, encode_gif},
-    [IMAGE_TIFF] = {0, 0, true, false, 1000000, PIXELS_MAX, encode_tiff},
+    [IMAGE_JPEG] = {80, 0, false, false, 65535, encode_jpeg}, [IMAGE_PNG] = {0, 6, true, false, 1000000, encode_png},
+    [IMAGE_WEBP] = {80, 4, true, true, 16383, encode_webp},   [IMAGE_AVIF] = {50, 2, true, false, 16384, encode_avif},
+    [IMAGE_GIF] = {0, 5, true, true, 65535, encode_gif},      [IMAGE_TIFF] = {0, 0, true, false, 1000000, encode_tiff},
 };
 
 /* ---- Metadata ---- */
@@ -218,11 +211,6 @@ int encode_within(VipsImage *image, enum image_format format, const struct param
 uint32_t encode_side_max(enum image_format format)
 {
     return encoders[format].side_max;
-}
-
-uint64_t encode_pixels_max(enum image_format format)
-{
-    return encoders[format].pixels_max;
 }
 
 bool encode_has_alpha(enum image_format format)

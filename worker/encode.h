@@ -18,8 +18,6 @@ int encode_within(VipsImage *image, enum image_format format, const struct param
 
 /* Most pixels on a side. */
 uint32_t encode_side_max(enum image_format format);
-/* Most pixels together. */
-uint64_t encode_pixels_max(enum image_format format);
 bool encode_has_alpha(enum image_format format);
 bool encode_has_frames(enum image_format format);
 

@@ -132,6 +132,18 @@ static void result_init(const struct job *j, enum outcome outcome, enum convert_
     r->wait_us = (uint64_t)((j->begun_us ? j->begun_us : clock_monotonic_us()) - j->received_us);
 }
 
+/* What is allowed and what there is, and for a limit by format its sentence. */
+static void take_limit(struct wire_result *r, enum convert_detail detail, uint64_t allowed, uint64_t actual)
+{
+    char text[LIMITS_TEXT_SIZE];
+    r->limit_value = allowed;
+    r->actual_value = actual;
+    if (detail < DETAIL_LIMITS || r->outcome != OUTCOME_TOO_LARGE)
+        return;
+    struct limits_breach over = {(enum limit)(detail - DETAIL_LIMITS), allowed, actual};
+    snprintf(r->detail, sizeof(r->detail), "%s", limits_tell(&over, text));
+}
+
 /* Hand the result over and forget the job, which is on no list any more. */
 static void job_end(struct jobs *jobs, struct job *j, struct wire_result *r, const uint8_t *body, size_t body_len)
 {
@@ -146,14 +158,14 @@ static void job_refuse(struct jobs *jobs, struct job *j, enum outcome outcome, e
 {
     struct wire_result r;
     result_init(j, outcome, detail, &r);
-    if (detail == DETAIL_FRAMES) {
-        r.limit_value = jobs->config.max_frames;
-        r.actual_value = j->header.pages;
-    }
-    if (detail == DETAIL_PIXELS) {
-        r.limit_value = jobs->config.max_pixels;
-        r.actual_value = image_header_pixels(&j->header);
-    }
+    job_end(jobs, j, &r, NULL, 0);
+}
+
+static void job_refuse_large(struct jobs *jobs, struct job *j, const struct limits_breach *over)
+{
+    struct wire_result r;
+    result_init(j, OUTCOME_TOO_LARGE, (enum convert_detail)(DETAIL_LIMITS + over->limit), &r);
+    take_limit(&r, (enum convert_detail)(DETAIL_LIMITS + over->limit), over->allowed, over->actual);
     job_end(jobs, j, &r, NULL, 0);
 }
 
@@ -179,15 +191,14 @@ static bool job_admit(struct jobs *jobs, struct job *j)
 {
     if (j->pool.act != ACT_CONVERT && j->pool.act != ACT_SLEEP)
         return true;
+    struct limits_breach over;
     int err = image_header_read(j->pool.data, j->pool.len, &j->header);
     if (err == ERR_NOTFOUND)
         job_refuse(jobs, j, OUTCOME_NOT_AN_IMAGE, DETAIL_NONE);
     else if (err)
         job_refuse(jobs, j, OUTCOME_UNDECODABLE, DETAIL_DAMAGED);
-    else if (image_header_pixels(&j->header) > jobs->config.max_pixels)
-        job_refuse(jobs, j, OUTCOME_TOO_LARGE, DETAIL_PIXELS);
-    else if (j->header.format != IMAGE_TIFF && j->header.pages > jobs->config.max_frames)
-        job_refuse(jobs, j, OUTCOME_TOO_LARGE, DETAIL_FRAMES);
+    else if (!limits_take(jobs->config.limits, &j->header, &over))
+        job_refuse_large(jobs, j, &over);
     else
         return true;
     return false;
@@ -329,8 +340,7 @@ static void job_finish(struct jobs *jobs, struct job *j, const struct pool_resul
     result_init(j, result->outcome, result->detail, &r);
     r.cpu_us = result->cpu_us > 0 ? (uint64_t)result->cpu_us : 0;
     r.convert_us = (uint64_t)result->convert_us;
-    r.limit_value = result->limit_value;
-    r.actual_value = result->actual_value;
+    take_limit(&r, result->detail, result->limit_value, result->actual_value);
     if (r.outcome != OUTCOME_OK)
         job_end(jobs, j, &r, NULL, 0);
     else if (j->pool.operation == OPERATION_INFO)

@@ -21,8 +21,7 @@ struct jobs;
 
 struct jobs_config {
     struct metrics *metrics;
-    uint64_t max_pixels;
-    uint32_t max_frames; /* of an animation */
+    const struct limits *limits; /* kept by the caller */
     bool test_mode;
     struct stub stub; /* what converters do instead of converting */
     /* A job has ended; with wanted, its result goes to the API: r without status, and a body. */

@@ -48,10 +48,10 @@ struct pool_config {
     unsigned converters;     /* 1 .. CREDIT_SLOTS_MAX */
     size_t input_bytes;
     size_t output_bytes;
-    uint64_t max_pixels;
-    int64_t deadline_us;   /* for one conversion */
-    uint64_t memory_bytes; /* of a converter, private and in use */
-    struct cgroup *cgroup; /* bounds all of them together; NULL: there is none. Borrowed until pool_close */
+    const struct limits *limits; /* kept by the caller */
+    int64_t deadline_us;         /* for one conversion */
+    uint64_t memory_bytes;       /* of a converter, private and in use */
+    struct cgroup *cgroup;       /* bounds all of them together; NULL: there is none. Borrowed until pool_close */
     /* A converter that has reached any of these is replaced after its job. */
     unsigned recycle_jobs;
     int64_t recycle_us;

@@ -92,7 +92,7 @@ int pool_start(struct pool *pool, const struct pool_job *job)
     m.adopted = slot_is_child(s);
     m.nonce = s->nonce = random_number();
     m.len = job->len;
-    m.max_pixels = pool->config.max_pixels;
+    m.limits = *pool->config.limits;
     memcpy(m.request, job->request, strlen(job->request) + 1);
     memcpy(s->input, job->data, job->len);
     s->input_used = job->len;
@@ -146,9 +146,10 @@ static bool answer_allowed(const struct slot *s, const struct control_answer *a)
 }
 
 /* Take over an answer that was checked. The output is copied once: its author can still write to it. */
-static int result_of(struct slot *s, const struct control_answer *a, struct pool_result *r)
+static int result_of(const struct limits *limits, struct slot *s, const struct control_answer *a, struct pool_result *r)
 {
     const struct pool_job *job = s->job;
+    struct limits_breach over;
     memset(r, 0, sizeof(*r));
     r->outcome = a->outcome;
     r->detail = a->detail;
@@ -162,8 +163,8 @@ static int result_of(struct slot *s, const struct control_answer *a, struct pool
     if (!copy)
         return ERR_NOMEM;
     memcpy(copy, s->output, a->len);
-    /* Output is billed by what it is, not by what its maker says of it. */
-    if (image_header_read(copy, a->len, &r->made)) {
+    /* Output is billed and bounded by what it is, not by what its maker says of it. */
+    if (image_header_read(copy, a->len, &r->made) || !limits_give(limits, &r->made, a->len, &over)) {
         explicit_bzero(copy, a->len);
         free(copy);
         return ERR_CORRUPT;
@@ -214,7 +215,7 @@ void pool_slot_answered(void *arg, int fd, uint32_t events)
     }
     if (s->state == SLOT_ENDING)
         return;
-    if (err || s->state != SLOT_BUSY || !answer_allowed(s, &a) || result_of(s, &a, &r)) {
+    if (err || s->state != SLOT_BUSY || !answer_allowed(s, &a) || result_of(p->config.limits, s, &a, &r)) {
         pool_end_converter(s, KILL_PROTOCOL);
         pool_changed(p);
         return;

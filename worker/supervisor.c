@@ -36,6 +36,7 @@ struct supervisor {
     char address[ADDRESS_SIZE];
     struct id boot;
     size_t max_body;
+    struct limits limits;
     struct bus_pull *pull;
     struct loop_watch *pull_watch;
     struct loop_timer *timer;
@@ -282,10 +283,10 @@ static unsigned converters_wanted(const struct conf *conf)
 static int open_jobs(struct supervisor *s)
 {
     const struct conf *conf = s->daemon->conf;
+    limits_read(conf, &s->limits);
     struct jobs_config jobs = {
         .metrics = s->daemon->metrics,
-        .max_pixels = (uint64_t)conf_int(conf, CONF_WORKER_MAX_PIXELS),
-        .max_frames = (uint32_t)conf_int(conf, CONF_WORKER_MAX_FRAMES),
+        .limits = &s->limits,
         .test_mode = s->daemon->test_mode,
         .ended = on_job_ended,
         .arg = s,
@@ -295,10 +296,16 @@ static int open_jobs(struct supervisor *s)
 }
 
 /* A decoded image at eight bytes a pixel, and room for the codec. */
-static uint64_t memory_wanted(const struct conf *conf)
+static uint64_t memory_wanted(const struct supervisor *s)
 {
-    uint64_t bytes = (uint64_t)conf_int(conf, CONF_WORKER_MEMORY_BYTES);
-    return bytes > 0 ? bytes : MEMORY_BASE + MEMORY_PER_PIXEL * (uint64_t)conf_int(conf, CONF_WORKER_MAX_PIXELS);
+    static const enum limit of_pixels[] = {LIMIT_PIXELS_IN, LIMIT_TOTAL_PIXELS_IN, LIMIT_PIXELS_OUT};
+    uint64_t bytes = (uint64_t)conf_int(s->daemon->conf, CONF_WORKER_MEMORY_BYTES);
+    uint64_t pixels = 0;
+    for (size_t i = 0; i < sizeof(of_pixels) / sizeof(of_pixels[0]); i++) {
+        uint64_t most = limits_most(&s->limits, of_pixels[i]);
+        pixels = most > pixels ? most : pixels;
+    }
+    return bytes > 0 ? bytes : MEMORY_BASE + MEMORY_PER_PIXEL * pixels;
 }
 
 static unsigned jobs_wanted(const struct conf *conf)
@@ -310,9 +317,7 @@ static unsigned jobs_wanted(const struct conf *conf)
 /* What converters may use together, with room for results and for what the kernel keeps for each. */
 static uint64_t memory_of_all(const struct supervisor *s)
 {
-    const struct conf *conf = s->daemon->conf;
-    return s->converters *
-           (memory_wanted(conf) + (uint64_t)conf_int(conf, CONF_WORKER_MAX_OUTPUT_BYTES) + MEMORY_KERNEL);
+    return s->converters * (memory_wanted(s) + limits_most(&s->limits, LIMIT_BYTES_OUT) + MEMORY_KERNEL);
 }
 
 static void open_cgroup(struct supervisor *s)
@@ -346,10 +351,10 @@ static int open_pool(struct supervisor *s)
         .metrics = s->daemon->metrics,
         .converters = s->converters,
         .input_bytes = s->max_body,
-        .output_bytes = (size_t)conf_int(conf, CONF_WORKER_MAX_OUTPUT_BYTES),
-        .max_pixels = (uint64_t)conf_int(conf, CONF_WORKER_MAX_PIXELS),
+        .output_bytes = (size_t)limits_most(&s->limits, LIMIT_BYTES_OUT),
+        .limits = &s->limits,
         .deadline_us = conf_int(conf, CONF_WORKER_CONVERT_DEADLINE_MS) * 1000,
-        .memory_bytes = memory_wanted(conf),
+        .memory_bytes = memory_wanted(s),
         .cgroup = s->cgroup,
         .recycle_jobs = jobs_wanted(conf),
         .recycle_us = conf_int(conf, CONF_WORKER_RECYCLE_MS) * 1000,

@@ -3,6 +3,8 @@
 #ifndef CAVAGE_CONF_H
 #define CAVAGE_CONF_H
 
+#include "cavage/image_header.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,7 +18,8 @@ enum conf_type {
     CONF_STRING,   /* min..max bytes of UTF-8 */
     CONF_ENUM,     /* one of the words of `allowed`, separated by | */
     CONF_LISTEN,   /* "HOST:PORT" as net_listen takes it */
-    CONF_ADDRESS   /* min..max endpoints "ipc://NAME", separated by spaces; at most CONF_VALUE_MAX bytes */
+    CONF_ADDRESS,  /* min..max endpoints "ipc://NAME", separated by spaces; at most CONF_VALUE_MAX bytes */
+    CONF_FORMATS /* a number within min..max, then others for formats among `allowed`: "1000 gif:50"; as SIZE if the unit is bytes */
 };
 
 enum {
@@ -48,8 +51,10 @@ enum conf_id {
     CONF_API_POISON_ENTRIES, CONF_API_POISON_MS,
     CONF_STAGING_BUDGET_BYTES, CONF_STAGING_EXTENT_BYTES, CONF_STAGING_CUSTOMER_PERCENT,
     CONF_QUEUE_DISCIPLINE, CONF_QUEUE_MAX_JOBS, CONF_QUEUE_CUSTOMER_MAX_JOBS, CONF_QUEUE_RETRY_PERCENT,
-    CONF_WORKER_LISTEN, CONF_WORKER_OPS_LISTEN, CONF_WORKER_CONVERTERS, CONF_WORKER_CONVERTER, CONF_WORKER_CONVERT_DEADLINE_MS, CONF_WORKER_MAX_PIXELS,
-    CONF_WORKER_MAX_FRAMES, CONF_WORKER_MAX_OUTPUT_BYTES, CONF_WORKER_MEMORY_BYTES, CONF_WORKER_ISOLATION, CONF_WORKER_RECYCLE_JOBS,
+    CONF_LIMITS_PIXELS_IN, CONF_LIMITS_FRAMES_IN, CONF_LIMITS_TOTAL_PIXELS_IN, CONF_LIMITS_PIXELS_OUT, CONF_LIMITS_AUTO_PIXELS_OUT,
+    CONF_LIMITS_BYTES_OUT,
+    CONF_WORKER_LISTEN, CONF_WORKER_OPS_LISTEN, CONF_WORKER_CONVERTERS, CONF_WORKER_CONVERTER, CONF_WORKER_CONVERT_DEADLINE_MS,
+    CONF_WORKER_MEMORY_BYTES, CONF_WORKER_ISOLATION, CONF_WORKER_RECYCLE_JOBS,
     CONF_WORKER_RECYCLE_MS, CONF_WORKER_RECYCLE_BYTES, CONF_WORKER_DRAIN_MS,
     CONF_AUTHCACHE_CACHE_DIR, CONF_AUTHCACHE_IDENTITY_DIR, CONF_AUTHCACHE_ADMIN_SOCKET, CONF_AUTHCACHE_OPS_LISTEN, CONF_AUTHCACHE_MAP_BYTES,
     CONF_AUTHCACHE_HEARTBEAT_MS,
@@ -88,10 +93,10 @@ int conf_check_untested(const struct conf *conf, char *why, size_t size);
 /* Longest body in bytes that can ever be staged: api.max_body_bytes, or one customer's share of the memory when that is less. After conf_check. */
 int64_t conf_body_limit(const struct conf *conf);
 
-int64_t
-conf_int(const struct conf *conf,
-         enum conf_id
-             id); /* INT, SIZE in bytes, DURATION in ms, BOOL 0 or 1, ENUM the word's index, ADDRESS how many; else 0 */
+/* INT, SIZE in bytes, DURATION in ms, BOOL 0 or 1, ENUM the word's index, ADDRESS how many, FORMATS the largest; else 0. */
+int64_t conf_int(const struct conf *conf, enum conf_id id);
+/* What a key of CONF_FORMATS says of one format; IMAGE_UNKNOWN: of those without a number of their own. */
+int64_t conf_format(const struct conf *conf, enum conf_id id, enum image_format format);
 const char *conf_str(const struct conf *conf,
                      enum conf_id id); /* the text as given. Lives as long as conf, or until the key is set again */
 const char *conf_origin(const struct conf *conf,

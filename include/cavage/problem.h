@@ -53,6 +53,11 @@ struct problem {
 void problem_set(struct problem *p, enum problem_type type, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Name the parameter that is wrong; cut at what fits. */
+void problem_set_parameter(struct problem *p, const char *name);
+/* What is allowed, and what there was; 0: not known. */
+void problem_set_limit(struct problem *p, uint64_t limit, uint64_t actual);
+
 unsigned problem_status(enum problem_type type);
 /* "bad_parameter": the end of the type, and what usage records and metrics call it; "ok" for PROBLEM_NONE. */
 const char *problem_name(enum problem_type type);

@@ -95,7 +95,7 @@ def test_bomb_is_422_with_limit_and_actual(system, key, bomb):
 
 
 def test_pixel_limit_counts_pages(make_system):
-    running = make_system(env={"CAVAGE_WORKER_MAX_PIXELS": "1000000"})
+    running = make_system(env={"CAVAGE_LIMITS_TOTAL_PIXELS_IN": "1000000"})
     key = running.new_customer("small")
     frames = [images.scene(400, 300, seed) for seed in range(10)]
     import io

@@ -341,7 +341,7 @@ def test_page_is_one_frame(system, key, input_format):
 
 
 def test_too_many_frames_are_refused(make_system):
-    system = make_system(env={"CAVAGE_WORKER_MAX_FRAMES": "3"})
+    system = make_system(env={"CAVAGE_LIMITS_FRAMES_IN": "1000 gif:3"})
     key = system.new_customer("frames")
     problem = refused(system, key, "width=10", animation("gif"), status=422)
     assert problem["limit"] == 3 and problem["actual"] == 4

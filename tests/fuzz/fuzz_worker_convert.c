@@ -69,9 +69,19 @@ static void check_result(const struct convert_answer *a, const struct params *pa
         require(made.width <= params->width && made.height <= params->height);
 }
 
+static void set_limits(struct limits *limits)
+{
+    static const uint64_t of[LIMIT_COUNT] = {MAX_PIXELS, IMAGE_PAGES_MAX, MAX_PIXELS,
+                                             MAX_PIXELS, OUT_BYTES,       MAX_PIXELS};
+    for (size_t limit = 0; limit < LIMIT_COUNT; limit++)
+        for (size_t format = 0; format < IMAGE_FORMAT_COUNT; format++)
+            limits->of[limit][format] = of[limit];
+}
+
 static void check(const uint8_t *data, size_t size)
 {
-    static const struct convert_limits limits = {.max_pixels = MAX_PIXELS};
+    struct limits limits;
+    struct limits_breach over;
     struct convert_answer a;
     struct image_header header;
     struct params params;
@@ -79,8 +89,8 @@ static void check(const uint8_t *data, size_t size)
     size_t chosen = size > 0 ? data[size - 1] % REQUESTS : 0;
     const char *request = requests[chosen];
     /* A converter sees only what the supervisor let through by its own reading of the header. */
-    int err = image_header_read(data, size, &header);
-    if (err || image_header_pixels(&header) > MAX_PIXELS)
+    set_limits(&limits);
+    if (image_header_read(data, size, &header) || !limits_take(&limits, &header, &over))
         return;
     convert_info(data, size, &limits, &a);
     check_answer(&a);

@@ -70,7 +70,8 @@ static void test_defaults_are_the_promised_ones(void **state)
     (void)state;
     struct conf *conf = fresh();
     assert_int_equal(conf_int(conf, CONF_API_MAX_BODY_BYTES), 32 << 20);
-    assert_int_equal(conf_int(conf, CONF_WORKER_MAX_PIXELS), 100000000);
+    assert_int_equal(conf_int(conf, CONF_LIMITS_PIXELS_IN), 100000000);
+    assert_int_equal(conf_format(conf, CONF_LIMITS_PIXELS_OUT, IMAGE_AVIF), 40000000);
     assert_int_equal(conf_int(conf, CONF_STAGING_BUDGET_BYTES), 512 << 20);
     assert_int_equal(conf_int(conf, CONF_STAGING_CUSTOMER_PERCENT), 25);
     assert_int_equal(conf_int(conf, CONF_API_MAX_CONNECTIONS), 1024);
@@ -113,7 +114,7 @@ static const struct refusal refusals[] = {
     {"[queue]\nmax = 3\n", ERR_INVALID,
      "test.conf:2: queue.max: no such key; [queue] has discipline, max_jobs, customer_max_jobs, retry_percent"},
     {"[apis]\nthreads = 3\n", ERR_INVALID,
-     "test.conf:2: apis.threads: no such key; the sections are common, api, staging, queue, worker, "},
+     "test.conf:2: apis.threads: no such key; the sections are common, api, staging, queue, limits, worker, "},
     {"threads = 3\n", ERR_INVALID, "test.conf:1: threads: a [section] has to come first"},
     {"[api]\n\nthreads = 65\n", ERR_RANGE, "test.conf:3: api.threads: '65' is out of range; allowed: 0 to 64"},
     {"[api]\nthreads = -1\n", ERR_INVALID, "test.conf:2: api.threads: '-1' is no number"},

@@ -16,7 +16,19 @@
 
 enum { OUT_BYTES = 8 * 1024 * 1024 };
 
-static const struct convert_limits wide = {.max_pixels = 100 * 1000 * 1000};
+static struct limits wide;
+
+/* The same bounds for every format. */
+static struct limits bounds(uint64_t in, uint64_t result, uint64_t bytes)
+{
+    struct limits l = wide;
+    for (size_t f = 0; f < IMAGE_FORMAT_COUNT; f++) {
+        l.of[LIMIT_PIXELS_IN][f] = in;
+        l.of[LIMIT_PIXELS_OUT][f] = result;
+        l.of[LIMIT_BYTES_OUT][f] = bytes;
+    }
+    return l;
+}
 
 struct blob {
     uint8_t *data;
@@ -63,7 +75,7 @@ static struct blob make(enum image_format format, int width, int height, bool al
 
 static uint8_t *out;
 
-static struct convert_answer run(const struct blob *in, const char *query, const struct convert_limits *limits,
+static struct convert_answer run(const struct blob *in, const char *query, const struct limits *limits,
                                  size_t out_bytes)
 {
     struct params p;
@@ -189,7 +201,7 @@ static void test_alpha_is_kept_or_flattened(void **state)
 static void test_bounds_are_kept(void **state)
 {
     struct blob in = make(IMAGE_PNG, 100, 50, false, 1);
-    struct convert_limits small = {.max_pixels = 4999};
+    struct limits small = bounds(4999, 5000, OUT_BYTES);
     struct convert_answer a;
     (void)state;
     a = run(&in, "w=10", &small, OUT_BYTES);
@@ -197,7 +209,9 @@ static void test_bounds_are_kept(void **state)
     assert_int_equal(a.detail, DETAIL_PIXELS);
     assert_int_equal(a.limit_value, 4999);
     assert_int_equal(a.actual_value, 5000);
-    small.max_pixels = 5000;
+    small = bounds(5000, 5000, OUT_BYTES);
+    a = run(&in, "w=100", &small, OUT_BYTES);
+    check_made(&a, IMAGE_PNG, 100, 50);
     a = run(&in, "w=101&enlarge=1", &small, OUT_BYTES);
     assert_int_equal(a.outcome, OUTCOME_TOO_LARGE);
     assert_int_equal(a.detail, DETAIL_OUTPUT_PIXELS);
@@ -207,6 +221,16 @@ static void test_bounds_are_kept(void **state)
     assert_int_equal(a.outcome, OUTCOME_TOO_LARGE);
     assert_int_equal(a.detail, DETAIL_OUTPUT_BYTES);
     assert_int_equal(a.len, 0);
+    a = run(&in, "w=50", &wide, OUT_BYTES);
+    size_t len = a.len;
+    small = bounds(5000, 5000, len);
+    a = run(&in, "w=50", &small, OUT_BYTES);
+    assert_int_equal(a.len, len);
+    small = bounds(5000, 5000, len - 1);
+    a = run(&in, "w=50", &small, OUT_BYTES);
+    assert_int_equal(a.detail, DETAIL_OUTPUT_BYTES);
+    assert_int_equal(a.limit_value, len - 1);
+    assert_int_equal(a.actual_value, len);
     free(in.data);
 }
 
@@ -223,8 +247,7 @@ static void test_side_over_the_format_s_is_refused(void **state)
     free(in.data);
 }
 
-/* The pixels of a photo-like picture fill the file, so that a cut is a loss. */
-static void test_more_avif_than_can_be_encoded_is_refused(void **state)
+static void test_a_format_may_have_a_smaller_bound(void **state)
 {
     struct blob in = make(IMAGE_PNG, 100, 50, false, 1);
     struct convert_answer a;
@@ -232,8 +255,33 @@ static void test_more_avif_than_can_be_encoded_is_refused(void **state)
     a = run(&in, "w=7000&h=6000&fit=fill&format=avif", &wide, OUT_BYTES);
     assert_int_equal(a.outcome, OUTCOME_TOO_LARGE);
     assert_int_equal(a.detail, DETAIL_OUTPUT_PIXELS);
-    assert_int_equal(a.limit_value, encode_pixels_max(IMAGE_AVIF));
+    assert_int_equal(a.limit_value, 40000000);
     assert_int_equal(a.actual_value, 42000000);
+    struct limits small = wide;
+    small.of[LIMIT_PIXELS_OUT][IMAGE_AVIF] = 50;
+    a = run(&in, "w=10&format=avif", &small, OUT_BYTES);
+    check_made(&a, IMAGE_AVIF, 10, 5);
+    small.of[LIMIT_PIXELS_OUT][IMAGE_AVIF] = 49;
+    a = run(&in, "w=10&format=avif", &small, OUT_BYTES);
+    assert_int_equal(a.detail, DETAIL_OUTPUT_PIXELS);
+    a = run(&in, "w=10&format=png", &small, OUT_BYTES);
+    check_made(&a, IMAGE_PNG, 10, 5);
+    free(in.data);
+}
+
+static void test_auto_keeps_to_its_bound(void **state)
+{
+    struct blob in = make(IMAGE_PNG, 100, 50, false, 1);
+    struct limits l = wide;
+    (void)state;
+    l.of[LIMIT_AUTO_PIXELS_OUT][IMAGE_AVIF] = 50;
+    l.of[LIMIT_AUTO_PIXELS_OUT][IMAGE_WEBP] = 200;
+    struct convert_answer a = run(&in, "w=10&format=auto:avif,webp", &l, OUT_BYTES);
+    check_made(&a, IMAGE_AVIF, 10, 5);
+    a = run(&in, "w=20&format=auto:avif,webp", &l, OUT_BYTES);
+    check_made(&a, IMAGE_WEBP, 20, 10);
+    a = run(&in, "w=22&format=auto:avif,webp", &l, OUT_BYTES);
+    check_made(&a, IMAGE_JPEG, 22, 11);
     free(in.data);
 }
 
@@ -359,7 +407,12 @@ static void test_info_tells_of_the_image(void **state)
 
 static int group_open(void **state)
 {
+    struct conf *conf;
     (void)state;
+    if (conf_new(&conf))
+        return 1;
+    limits_read(conf, &wide);
+    conf_free(conf);
     out = malloc(OUT_BYTES);
     return !out || convert_open();
 }
@@ -381,7 +434,8 @@ int main(void)
         cmocka_unit_test(test_alpha_is_kept_or_flattened),
         cmocka_unit_test(test_bounds_are_kept),
         cmocka_unit_test(test_side_over_the_format_s_is_refused),
-        cmocka_unit_test(test_more_avif_than_can_be_encoded_is_refused),
+        cmocka_unit_test(test_a_format_may_have_a_smaller_bound),
+        cmocka_unit_test(test_auto_keeps_to_its_bound),
         cmocka_unit_test(test_cut_images_are_undecodable),
         cmocka_unit_test(test_options_work_in_every_format),
         cmocka_unit_test(test_trim_cuts_what_is_clear),
