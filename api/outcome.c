@@ -58,7 +58,9 @@ void outcome_result(struct request *r, const struct wire_result *m, size_t body_
         return;
     }
     problem_set(&r->problem, type, "%s", m->detail);
-    if (m->outcome == OUTCOME_TOO_LARGE && m->limit_value > 0)
+    problem_set_parameter(&r->problem, wire_parameter_text(m->parameter));
+    bool of_image = m->outcome == OUTCOME_TOO_LARGE || m->outcome == OUTCOME_BAD_REQUEST;
+    if (of_image && (m->limit_value > 0 || m->actual_value > 0))
         problem_set_limit(&r->problem, m->limit_value, m->actual_value);
 }
 

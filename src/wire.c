@@ -270,6 +270,19 @@ int wire_unpack_cancel(const struct frame *f, struct wire_cancel *m)
     return ok ? ERR_OK : ERR_RANGE;
 }
 
+static const char *const parameters[] = {
+    [WIRE_PARAMETER_NONE] = "",
+    [WIRE_PARAMETER_CROP] = "crop",
+    [WIRE_PARAMETER_PAGE] = "page",
+    [WIRE_PARAMETER_MAX_BYTES] = "max_bytes",
+};
+enum { WIRE_PARAMETERS = sizeof(parameters) / sizeof(parameters[0]) };
+
+const char *wire_parameter_text(enum wire_parameter parameter)
+{
+    return (unsigned)parameter < WIRE_PARAMETERS ? parameters[parameter] : "";
+}
+
 int wire_pack_result(const struct wire_result *m, size_t body_len, wire_alloc_fn alloc, uint8_t **data, size_t *len,
                      uint8_t **body)
 {
@@ -298,6 +311,7 @@ int wire_pack_result(const struct wire_result *m, size_t body_len, wire_alloc_fn
     p.convert_us = m->convert_us;
     p.limit_value = m->limit_value;
     p.actual_value = m->actual_value;
+    p.parameter = (uint32_t)m->parameter;
     return pack(&p.base, FRAME_RESULT, body_len, alloc, data, len, body);
 }
 
@@ -324,6 +338,7 @@ int wire_unpack_result(const struct frame *f, struct wire_result *m)
     m->convert_us = p->convert_us;
     m->limit_value = p->limit_value;
     m->actual_value = p->actual_value;
+    m->parameter = p->parameter < WIRE_PARAMETERS ? (enum wire_parameter)p->parameter : WIRE_PARAMETER_NONE;
     release(p);
     return ok ? ERR_OK : ERR_RANGE;
 }

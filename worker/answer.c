@@ -10,8 +10,8 @@ static const char *const by_detail[DETAIL_COUNT] = {
     [DETAIL_OUTPUT_SIDE] = "a side of the result would be longer than its format can hold",
     [DETAIL_REQUEST] = "the parameters were not understood",
     [DETAIL_MAX_BYTES] = "no quality makes the result as small as max_bytes; the smallest that was reached is told",
-    [DETAIL_CROP] = "crop must lie within the upright image",
-    [DETAIL_PAGE] = "the image has no such page; pages count from 0",
+    [DETAIL_CROP] = "crop must lie within the upright image; limit is the side that it leaves, actual how far it reaches",
+    [DETAIL_PAGE] = "the image has no such page; limit is the last, counted from 0",
 };
 
 static const char *const by_outcome[] = {
@@ -38,6 +38,16 @@ const char *answer_text(enum outcome outcome, enum convert_detail detail)
     if (outcome != OUTCOME_OK && (unsigned)detail < DETAIL_COUNT && by_detail[detail])
         return by_detail[detail];
     return (unsigned)outcome < OUTCOMES ? by_outcome[outcome] : "";
+}
+
+enum wire_parameter answer_parameter(enum convert_detail detail)
+{
+    static const enum wire_parameter parameters[DETAIL_COUNT] = {
+        [DETAIL_CROP] = WIRE_PARAMETER_CROP,
+        [DETAIL_PAGE] = WIRE_PARAMETER_PAGE,
+        [DETAIL_MAX_BYTES] = WIRE_PARAMETER_MAX_BYTES,
+    };
+    return (unsigned)detail < DETAIL_COUNT ? parameters[detail] : WIRE_PARAMETER_NONE;
 }
 
 size_t answer_info(const struct image_header *header, const struct convert_info *info, char out[ANSWER_INFO_SIZE])

@@ -223,7 +223,7 @@ static int open_pages(struct steps *s, const struct plan *plan)
     const struct params *p = plan->params;
     uint32_t pages = (uint32_t)(has_pages(s->format) ? vips_image_get_n_pages(s->at) : 1);
     if (p->page > pages)
-        return steps_fail(s, OUTCOME_BAD_REQUEST, DETAIL_PAGE);
+        return steps_fail_with(s, OUTCOME_BAD_REQUEST, DETAIL_PAGE, pages - 1, p->page - 1);
     enum image_format wanted = p->format != IMAGE_UNKNOWN ? p->format : s->format;
     s->page = p->page > 0 ? p->page - 1 : 0;
     s->all_pages =

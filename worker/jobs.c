@@ -125,6 +125,7 @@ static void result_init(const struct job *j, enum outcome outcome, enum convert_
     r->job = j->wire.job;
     r->outcome = outcome;
     snprintf(r->detail, sizeof(r->detail), "%s", answer_text(outcome, detail));
+    r->parameter = answer_parameter(detail);
     r->input_format = j->header.format;
     r->input_width = j->header.width;
     r->input_height = j->header.height;

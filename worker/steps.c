@@ -11,11 +11,16 @@ int steps_fail(struct steps *s, enum outcome outcome, enum convert_detail detail
     return ERR_CORRUPT;
 }
 
-int steps_fail_too_large(struct steps *s, enum convert_detail detail, uint64_t limit, uint64_t actual)
+int steps_fail_with(struct steps *s, enum outcome outcome, enum convert_detail detail, uint64_t limit, uint64_t actual)
 {
     s->answer->limit_value = limit;
     s->answer->actual_value = actual;
-    return steps_fail(s, OUTCOME_TOO_LARGE, detail);
+    return steps_fail(s, outcome, detail);
+}
+
+int steps_fail_too_large(struct steps *s, enum convert_detail detail, uint64_t limit, uint64_t actual)
+{
+    return steps_fail_with(s, OUTCOME_TOO_LARGE, detail, limit, actual);
 }
 
 int steps_take(struct steps *s, int failed, VipsImage *next)
@@ -114,9 +119,12 @@ int steps_crop(struct steps *s, const struct params *params)
 {
     uint32_t width = (uint32_t)vips_image_get_width(s->at);
     uint32_t height = steps_frame_height(s);
-    if (params->crop_x >= width || params->crop_width > width - params->crop_x || params->crop_y >= height ||
-        params->crop_height > height - params->crop_y)
-        return steps_fail(s, OUTCOME_BAD_REQUEST, DETAIL_CROP);
+    uint64_t right = (uint64_t)params->crop_x + params->crop_width;
+    uint64_t bottom = (uint64_t)params->crop_y + params->crop_height;
+    if (right > width)
+        return steps_fail_with(s, OUTCOME_BAD_REQUEST, DETAIL_CROP, width, right);
+    if (bottom > height)
+        return steps_fail_with(s, OUTCOME_BAD_REQUEST, DETAIL_CROP, height, bottom);
     struct rect r = {(int)params->crop_x, (int)params->crop_y, (int)params->crop_width, (int)params->crop_height};
     return each_frame(s, frame_cut, &r);
 }

@@ -21,6 +21,7 @@ struct steps {
 
 /* All of them return ERR_CORRUPT when the answer holds what went wrong. */
 int steps_fail(struct steps *s, enum outcome outcome, enum convert_detail detail);
+int steps_fail_with(struct steps *s, enum outcome outcome, enum convert_detail detail, uint64_t limit, uint64_t actual);
 int steps_fail_too_large(struct steps *s, enum convert_detail detail, uint64_t limit, uint64_t actual);
 /* Put the next step in the place of the last; `failed` is libvips's return. */
 int steps_take(struct steps *s, int failed, VipsImage *next);

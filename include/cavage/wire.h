@@ -35,6 +35,14 @@ enum outcome {
     OUTCOME_INTERNAL = 9      /* our fault */
 };
 
+/* The parameter that does not fit an image: never a text, which a converter could choose. The numbers travel in RESULT; add at the end. */
+enum wire_parameter {
+    WIRE_PARAMETER_NONE = 0,
+    WIRE_PARAMETER_CROP = 1,
+    WIRE_PARAMETER_PAGE = 2,
+    WIRE_PARAMETER_MAX_BYTES = 3
+};
+
 struct wire_hello {
     struct id api_boot;
     struct id worker_boot; /* zero: not known */
@@ -90,6 +98,7 @@ struct wire_result {
     uint32_t output_format, output_width, output_height;
     uint64_t cpu_us, wait_us, convert_us;
     uint64_t limit_value, actual_value;
+    enum wire_parameter parameter;
 };
 
 struct wire_usage {
@@ -129,7 +138,7 @@ int wire_pack_ack(const struct wire_ack *m, wire_alloc_fn alloc, uint8_t **data,
 /* Read a frame's protobuf header. ERR_INVALID for another type or what does not parse, ERR_RANGE for a field out of bounds; *m is then of no
  * use. Texts fit, are UTF-8 and have no control characters; addresses begin with ipc:// or tcp://; boots and producers are not zero (but
  * hello.worker_boot); sequences, jobs and epochs that name something are not 0, and are at most 2^62. An outcome that is not known here reads
- * as OUTCOME_INTERNAL. */
+ * as OUTCOME_INTERNAL, a parameter as WIRE_PARAMETER_NONE. */
 struct frame;
 int wire_unpack_hello(const struct frame *f, struct wire_hello *m);
 int wire_unpack_status(const struct frame *f, struct wire_status *m);
@@ -140,5 +149,7 @@ int wire_unpack_usage(const struct frame *f, struct wire_usage *m);
 int wire_unpack_ack(const struct frame *f, struct wire_ack *m);
 
 const char *outcome_text(enum outcome outcome); /* "ok", "not_started", … */
+/* "crop", "page", …; empty for none. */
+const char *wire_parameter_text(enum wire_parameter parameter);
 
 #endif

@@ -87,7 +87,10 @@ def test_crop_counts_in_the_upright_picture(system, key, scene):
 
 @pytest.mark.parametrize("crop", ["0,0,641,480", "640,0,1,1", "0,480,1,1", "600,400,41,80"])
 def test_crop_outside_is_refused(system, key, png, crop):
-    assert "crop must lie within" in refused(system, key, f"crop={crop}", png)["detail"]
+    problem = refused(system, key, f"crop={crop}", png)
+    x, y, width, height = map(int, crop.split(","))
+    assert "crop must lie within" in problem["detail"] and problem["parameter"] == "crop"
+    assert (problem["limit"], problem["actual"]) == ((640, x + width) if x + width > 640 else (480, y + height))
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
@@ -252,7 +255,7 @@ def test_max_bytes_finds_the_best_quality_that_fits(system, key, png, output_for
 def test_max_bytes_tells_the_smallest_size(system, key, png, output_format):
     problem = refused(system, key, f"width=300&format={output_format}&max_bytes=500", png, status=422)
     lowest = convert(system, key, f"width=300&format={output_format}" + ("&quality=1" if output_format == "jpeg" else ""), png)
-    assert problem["limit"] == 500 and problem["actual"] == len(lowest)
+    assert problem["parameter"] == "max_bytes" and problem["limit"] == 500 and problem["actual"] == len(lowest)
 
 
 def test_metadata_are_kept_as_told(system, key, scene):
@@ -337,7 +340,9 @@ def test_page_is_one_frame(system, key, input_format):
         told = frames_of(convert(system, key, f"page={page}&format=png&width=30", data))
         assert len(told) == 1 and near(told[0][0], Image.new("RGB", (1, 1), STRIPES[page]).getpixel((0, 0)))
     assert len(frames_of(convert(system, key, "page=2", data))) == 1
-    assert "no such page" in refused(system, key, "page=4", data)["detail"]
+    problem = refused(system, key, "page=4", data)
+    assert "no such page" in problem["detail"] and problem["parameter"] == "page"
+    assert (problem["limit"], problem["actual"]) == (3, 4)
 
 
 def test_too_many_frames_are_refused(make_system):

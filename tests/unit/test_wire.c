@@ -227,7 +227,8 @@ static void test_result_crosses_whole_and_unknown_outcome_is_internal(void **sta
                               .wait_us = 11,
                               .convert_us = 12,
                               .limit_value = 13,
-                              .actual_value = 14};
+                              .actual_value = 14,
+                              .parameter = WIRE_PARAMETER_PAGE};
     assert_int_equal(
         cross(wire_pack_result(&in, 0, malloc, &wire, &wire_len, &body), (unpack_fn)wire_unpack_result, &out), ERR_OK);
     assert_same_status(&in.status, &out.status);
@@ -237,6 +238,12 @@ static void test_result_crosses_whole_and_unknown_outcome_is_internal(void **sta
     assert_true(out.output_format == 7 && out.output_width == 8 && out.output_height == 9);
     assert_true(out.cpu_us == 10 && out.wait_us == 11 && out.convert_us == 12);
     assert_true(out.limit_value == 13 && out.actual_value == 14);
+    assert_string_equal(wire_parameter_text(out.parameter), "page");
+    in.parameter = (enum wire_parameter)4711;
+    assert_int_equal(
+        cross(wire_pack_result(&in, 0, malloc, &wire, &wire_len, &body), (unpack_fn)wire_unpack_result, &out), ERR_OK);
+    assert_int_equal(out.parameter, WIRE_PARAMETER_NONE);
+    assert_string_equal(wire_parameter_text(in.parameter), "");
     in.outcome = (enum outcome)77;
     assert_int_equal(
         cross(wire_pack_result(&in, 0, malloc, &wire, &wire_len, &body), (unpack_fn)wire_unpack_result, &out), ERR_OK);

@@ -369,9 +369,16 @@ static void test_what_the_image_has_not_is_refused(void **state)
     a = run(&in, "crop=90,0,7,1", &wide, OUT_BYTES);
     assert_int_equal(a.outcome, OUTCOME_BAD_REQUEST);
     assert_int_equal(a.detail, DETAIL_CROP);
+    assert_int_equal(a.limit_value, 96);
+    assert_int_equal(a.actual_value, 97);
+    a = run(&in, "crop=0,60,7,5", &wide, OUT_BYTES);
+    assert_int_equal(a.limit_value, 64);
+    assert_int_equal(a.actual_value, 65);
     a = run(&in, "page=1", &wide, OUT_BYTES);
     assert_int_equal(a.outcome, OUTCOME_BAD_REQUEST);
     assert_int_equal(a.detail, DETAIL_PAGE);
+    assert_int_equal(a.limit_value, 0);
+    assert_int_equal(a.actual_value, 1);
     free(in.data);
 }
 
