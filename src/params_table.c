@@ -59,6 +59,20 @@ static void hundredths_write(const struct option *o, const struct params *p, cha
 
 static const struct option_kind hundredths = {hundredths_read, hundredths_write};
 
+/* Degrees, with a sign: those of one turn are kept. */
+static int angle_read(const struct option *o, const char *text, struct params *p)
+{
+    const uint32_t turn = 4 * PARAMS_QUARTER;
+    bool back = text[0] == '-';
+    uint32_t n;
+    int err = value_read_decimal(text + back, HUNDREDTHS, o->min, o->max, &n);
+    if (!err)
+        field_set(o, p, (back ? turn - n % turn : n) % turn);
+    return err;
+}
+
+static const struct option_kind angle = {angle_read, hundredths_write};
+
 /* ---- Switches ---- */
 
 static int flag_read(const struct option *o, const char *text, struct params *p)
@@ -286,7 +300,6 @@ static const char *const kernel_words[] = {
 };
 static const char *const metadata_words[] = {
     [METADATA_NONE] = "none", [METADATA_COPYRIGHT] = "copyright", [METADATA_ALL] = "all", NULL};
-static const char *const angles[] = {"0", "90", "180", "270", NULL};
 static const char *const subsamplings[] = {"420", "444", NULL};
 
 #define AT(field) offsetof(struct params, field)
@@ -297,9 +310,10 @@ const struct option params_options[] = {
      "cut this part out, before all else"},
     {"trim", NULL, "1 to 255", &number, AT(trim), 1, 255, NULL,
      "cut off edges that differ from the first pixel by no more than this"},
-    {"rotate", NULL, "0, 90, 180 or 270", &measure, AT(rotate), 0, 270, angles, "turn clockwise by this many degrees"},
     {"flip", NULL, "0 or 1", &flag, AT(flip), 0, 1, NULL, "turn upside down"},
     {"flop", NULL, "0 or 1", &flag, AT(flop), 0, 1, NULL, "swap left and right"},
+    {"rotate", NULL, "-360 to 360, with at most two decimals", &angle, AT(rotate), 0, 36000, NULL,
+     "turn clockwise by this many degrees"},
     {"width", "w", "1 to 16383", &number, AT(width), 1, PARAMS_DIMENSION_MAX, NULL, "of the result in pixels"},
     {"height", "h", "1 to 16383", &number, AT(height), 1, PARAMS_DIMENSION_MAX, NULL, "of the result in pixels"},
     {"dpr", NULL, "0.1 to 8, with at most two decimals", &hundredths, AT(dpr), 10, 800, NULL,

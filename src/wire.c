@@ -271,10 +271,9 @@ int wire_unpack_cancel(const struct frame *f, struct wire_cancel *m)
 }
 
 static const char *const parameters[] = {
-    [WIRE_PARAMETER_NONE] = "",
-    [WIRE_PARAMETER_CROP] = "crop",
-    [WIRE_PARAMETER_PAGE] = "page",
-    [WIRE_PARAMETER_MAX_BYTES] = "max_bytes",
+    [WIRE_PARAMETER_NONE] = "",         [WIRE_PARAMETER_CROP] = "crop",
+    [WIRE_PARAMETER_PAGE] = "page",     [WIRE_PARAMETER_MAX_BYTES] = "max_bytes",
+    [WIRE_PARAMETER_ROTATE] = "rotate",
 };
 enum { WIRE_PARAMETERS = sizeof(parameters) / sizeof(parameters[0]) };
 

@@ -10,7 +10,9 @@ static const char *const by_detail[DETAIL_COUNT] = {
     [DETAIL_OUTPUT_SIDE] = "a side of the result would be longer than its format can hold",
     [DETAIL_REQUEST] = "the parameters were not understood",
     [DETAIL_MAX_BYTES] = "no quality makes the result as small as max_bytes; the smallest that was reached is told",
-    [DETAIL_CROP] = "crop must lie within the upright image; limit is the side that it leaves, actual how far it reaches",
+    [DETAIL_CROP] =
+        "crop must lie within the upright image; limit is the side that it leaves, actual how far it reaches",
+    [DETAIL_TURNED] = "the turned picture, before it is resized, would have more pixels than are taken",
     [DETAIL_PAGE] = "the image has no such page; limit is the last, counted from 0",
 };
 
@@ -45,6 +47,7 @@ enum wire_parameter answer_parameter(enum convert_detail detail)
     static const enum wire_parameter parameters[DETAIL_COUNT] = {
         [DETAIL_CROP] = WIRE_PARAMETER_CROP,
         [DETAIL_PAGE] = WIRE_PARAMETER_PAGE,
+        [DETAIL_TURNED] = WIRE_PARAMETER_ROTATE,
         [DETAIL_MAX_BYTES] = WIRE_PARAMETER_MAX_BYTES,
     };
     return (unsigned)detail < DETAIL_COUNT ? parameters[detail] : WIRE_PARAMETER_NONE;

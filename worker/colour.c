@@ -47,6 +47,12 @@ static int to_srgb(struct steps *s)
     return err;
 }
 
+int steps_plain(struct steps *s)
+{
+    int err = to_srgb(s);
+    return err ? err : steps_eight_bits(s);
+}
+
 static int resize_by(VipsImage *in, VipsImage **out, int width, int height, VipsKernel kernel)
 {
     double across = (double)width / vips_image_get_width(in);

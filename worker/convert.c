@@ -42,6 +42,9 @@ static const char *const warm_operations[] = {
     "extract_area",
     "autorot",
     "rot",
+    "rotate",
+    "similarity",
+    "affine",
     "flip",
     "gaussblur",
     "sharpen",
@@ -217,6 +220,9 @@ static enum image_format choose_format(const struct steps *s, const struct plan 
     return vips_image_hasalpha(s->at) ? IMAGE_PNG : IMAGE_JPEG;
 }
 
+/* The box around a picture of 4:1 that is turned by 45 degrees has some three times its pixels. */
+enum { ASKEW_FACTOR = 3 };
+
 /* Choose the page, or all frames of an animation that the result can hold. */
 static int open_pages(struct steps *s, const struct plan *plan)
 {
@@ -234,11 +240,39 @@ static int open_pages(struct steps *s, const struct plan *plan)
     return err ? err : check_pixels(s, plan->limits);
 }
 
-/* What is cut before the resize needs the whole picture, upright. */
+/* Whether the result can have transparency. What format=auto falls back to has it only where the image has. */
+static bool may_have_alpha(const struct steps *s, const struct params *p)
+{
+    if (p->format_auto)
+        return p->auto_formats != 0 || vips_image_hasalpha(s->at);
+    return encode_has_alpha(p->format != IMAGE_UNKNOWN ? p->format : s->format);
+}
+
+/* A turn by any angle comes before the resize, as in sharp: the box around it is what is resized. */
+static int turn_askew(struct steps *s, const struct plan *plan)
+{
+    static const uint8_t clear[4] = {0, 0, 0, 0};
+    static const uint8_t black[4] = {0, 0, 0, 255};
+    const struct params *p = plan->params;
+    uint32_t width, height;
+    geometry_turn(p, (uint32_t)vips_image_get_width(s->at), steps_frame_height(s), &width, &height);
+    uint64_t most = ASKEW_FACTOR * plan->limits->of[LIMIT_TOTAL_PIXELS_IN][s->format];
+    uint64_t pixels = (uint64_t)width * height;
+    if (pixels > most / steps_frames(s))
+        return steps_fail_too_large(s, DETAIL_TURNED, most, pixels * steps_frames(s));
+    bool alpha = may_have_alpha(s, p);
+    uint8_t rgba[4];
+    memcpy(rgba, p->has_background ? p->background : alpha ? clear : black, sizeof(rgba));
+    if (!alpha)
+        rgba[3] = 255;
+    return steps_turn_askew(s, p, rgba, alpha);
+}
+
+/* What is cut or turned askew before the resize needs the whole picture, upright. */
 static int cut(struct steps *s, struct plan *plan)
 {
     const struct params *p = plan->params;
-    if (p->crop_width == 0 && p->trim == 0)
+    if (p->crop_width == 0 && p->trim == 0 && !geometry_is_askew(p))
         return 0;
     plan->cut = true;
     int err = steps_to_memory(s);
@@ -248,6 +282,8 @@ static int cut(struct steps *s, struct plan *plan)
         err = steps_crop(s, p);
     if (!err && p->trim > 0)
         err = steps_trim(s, p->trim);
+    if (!err && geometry_is_askew(p))
+        err = turn_askew(s, plan);
     return err;
 }
 
@@ -268,18 +304,14 @@ static int check_result(struct steps *s, const struct plan *plan)
     return 0;
 }
 
-static bool turns_sideways(const struct params *p)
-{
-    return p->rotate == 90 || p->rotate == 270;
-}
-
 static int make_plan(struct steps *s, struct plan *plan)
 {
-    bool sideways = (vips_image_get_orientation_swap(s->at) && !s->all_pages) != turns_sideways(plan->params);
+    bool sideways = (vips_image_get_orientation_swap(s->at) && !s->all_pages) != geometry_is_sideways(plan->params);
+    /* sharp does not shrink while it decodes what it turns. */
+    bool jpeg = s->format == IMAGE_JPEG && !plan->cut && plan->params->rotate == 0;
     uint32_t across = (uint32_t)vips_image_get_width(s->at);
     uint32_t down = steps_frame_height(s);
-    if (geometry_plan(plan->params, sideways ? down : across, sideways ? across : down,
-                      s->format == IMAGE_JPEG && !plan->cut, &plan->g))
+    if (geometry_plan(plan->params, sideways ? down : across, sideways ? across : down, jpeg, &plan->g))
         return steps_fail_too_large(s, DETAIL_OUTPUT_SIDE, PARAMS_DIMENSION_MAX, UINT32_MAX);
     plan->format = choose_format(s, plan);
     return check_result(s, plan);
@@ -287,7 +319,7 @@ static int make_plan(struct steps *s, struct plan *plan)
 
 static int scale(struct steps *s, const struct plan *plan)
 {
-    bool sideways = turns_sideways(plan->params);
+    bool sideways = geometry_is_sideways(plan->params);
     uint32_t width = sideways ? plan->g.height : plan->g.width;
     uint32_t height = sideways ? plan->g.width : plan->g.height;
     int err = 0;
@@ -298,7 +330,7 @@ static int scale(struct steps *s, const struct plan *plan)
         err = steps_upright(s);
     if (!err)
         err = steps_scale(s, width, height, plan->params->kernel);
-    return err ? err : steps_turn(s, plan->params);
+    return err || geometry_is_askew(plan->params) ? err : steps_turn(s, plan->params);
 }
 
 static int filter(struct steps *s, const struct params *p)

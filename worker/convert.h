@@ -21,6 +21,7 @@ enum convert_detail {
     DETAIL_MAX_BYTES,   /* no quality makes the result small enough; the smallest size is told */
     DETAIL_CROP,        /* the crop lies outside */
     DETAIL_PAGE,        /* there is no such page */
+    DETAIL_TURNED,      /* the box around the turned picture has too many pixels */
     DETAIL_LIMITS,      /* and the enum limit that was broken */
     DETAIL_PIXELS = DETAIL_LIMITS + LIMIT_PIXELS_IN,
     DETAIL_FRAMES = DETAIL_LIMITS + LIMIT_FRAMES_IN,

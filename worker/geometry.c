@@ -4,6 +4,8 @@
 
 #include "cavage/err.h"
 
+#include <math.h>
+
 /* How many pixels of the image go into one of the result, across and down. */
 struct shrink {
     double across, down;
@@ -49,6 +51,31 @@ static uint32_t jpeg_shrink(const struct shrink *s)
     double shrink = least(s->across, s->down);
     uint32_t whole = shrink >= 8 ? 8 : shrink >= 4 ? 4 : shrink >= 2 ? 2 : 1;
     return whole > 1 && (uint32_t)shrink == whole ? whole / 2 : whole;
+}
+
+bool geometry_is_sideways(const struct params *params)
+{
+    return params->rotate == PARAMS_QUARTER || params->rotate == 3 * PARAMS_QUARTER;
+}
+
+bool geometry_is_askew(const struct params *params)
+{
+    return params->rotate % PARAMS_QUARTER != 0;
+}
+
+static uint32_t rounded(double side)
+{
+    return side + 0.5 >= UINT32_MAX ? UINT32_MAX : (uint32_t)(side + 0.5);
+}
+
+void geometry_turn(const struct params *params, uint32_t width, uint32_t height, uint32_t *turned_width,
+                   uint32_t *turned_height)
+{
+    double angle = params->rotate * M_PI / (2 * PARAMS_QUARTER);
+    double along = fabs(cos(angle));
+    double aside = fabs(sin(angle));
+    *turned_width = rounded(width * along + height * aside);
+    *turned_height = rounded(width * aside + height * along);
 }
 
 static int scaled(double side, double shrink, uint32_t *out)

@@ -13,7 +13,14 @@ struct geometry {
     uint32_t canvas_width, canvas_height;
 };
 
-/* width and height (1 .. INT32_MAX) are those of the upright image; jpeg: it is a whole JPEG, whose decoder may shrink it. Sizes are sharp's: rounded to
+/* Whether a turn swaps the sides, and whether it is none of the four that only move pixels. */
+bool geometry_is_sideways(const struct params *params);
+bool geometry_is_askew(const struct params *params);
+/* The size of a picture after its turn by params->rotate: the box around it, rounded as libvips does. UINT32_MAX for what does not fit. */
+void geometry_turn(const struct params *params, uint32_t width, uint32_t height, uint32_t *turned_width,
+                   uint32_t *turned_height);
+
+/* width and height (1 .. INT32_MAX) are those of the upright, turned image; jpeg: it is a whole JPEG, whose decoder may shrink it. Sizes are sharp's: rounded to
  * the nearest pixel, at least 1. ERR_RANGE when a side does not fit 32 bits. */
 int geometry_plan(const struct params *params, uint32_t width, uint32_t height, bool jpeg, struct geometry *out);
 

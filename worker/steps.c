@@ -208,31 +208,45 @@ int steps_upright(struct steps *s)
     return err;
 }
 
+struct turning {
+    const struct params *params;
+    VipsArrayDouble *colour; /* of the corners */
+};
+
+static int rotate(VipsImage *in, VipsImage **out, const struct turning *t)
+{
+    static const VipsAngle quarters[] = {VIPS_ANGLE_D0, VIPS_ANGLE_D90, VIPS_ANGLE_D180, VIPS_ANGLE_D270};
+    return geometry_is_askew(t->params) ? vips_rotate(in, out, t->params->rotate / 100.0, "background", t->colour, NULL)
+                                        : vips_rot(in, out, quarters[t->params->rotate / PARAMS_QUARTER % 4], NULL);
+}
+
+/* In sharp's order. */
 static int frame_turn(VipsImage *in, VipsImage **out, const void *arg)
 {
-    const struct params *p = arg;
-    VipsImage *turned = NULL;
+    const struct turning *t = arg;
     VipsImage *flipped = NULL;
-    static const VipsAngle angles[] = {VIPS_ANGLE_D0, VIPS_ANGLE_D90, VIPS_ANGLE_D180, VIPS_ANGLE_D270};
-    int failed = vips_rot(in, &turned, angles[p->rotate / 90 % 4], NULL);
+    VipsImage *flopped = NULL;
+    int failed =
+        t->params->flip ? vips_flip(in, &flipped, VIPS_DIRECTION_VERTICAL, NULL) : vips_copy(in, &flipped, NULL);
     if (!failed)
-        failed =
-            p->flip ? vips_flip(turned, &flipped, VIPS_DIRECTION_VERTICAL, NULL) : vips_copy(turned, &flipped, NULL);
+        failed = t->params->flop ? vips_flip(flipped, &flopped, VIPS_DIRECTION_HORIZONTAL, NULL)
+                                 : vips_copy(flipped, &flopped, NULL);
     if (!failed)
-        failed = p->flop ? vips_flip(flipped, out, VIPS_DIRECTION_HORIZONTAL, NULL) : vips_copy(flipped, out, NULL);
-    if (turned)
-        g_object_unref(turned);
+        failed = rotate(flopped, out, t);
     if (flipped)
         g_object_unref(flipped);
+    if (flopped)
+        g_object_unref(flopped);
     return failed;
 }
 
 int steps_turn(struct steps *s, const struct params *params)
 {
+    const struct turning t = {params, NULL};
     if (params->rotate == 0 && !params->flip && !params->flop)
         return 0;
     int err = steps_to_memory(s);
-    return err ? err : each_frame(s, frame_turn, params);
+    return err ? err : each_frame(s, frame_turn, &t);
 }
 
 /* ---- Placing ---- */
@@ -282,6 +296,27 @@ static VipsArrayDouble *colour_of(VipsImage *image, const uint8_t rgba[4])
     if (bands == 2)
         value[1] = rgba[3];
     return vips_array_double_new(value, bands < 4 ? bands : 4);
+}
+
+/* The colour is the image's, so the image has to be as the colour is meant. */
+int steps_turn_askew(struct steps *s, const struct params *params, const uint8_t rgba[4], bool alpha)
+{
+    int err = steps_plain(s);
+    if (!err)
+        err = widen_for(s, rgba, alpha);
+    if (!err)
+        err = steps_to_memory(s);
+    if (err)
+        return err;
+    /* libvips weighs the picture's colours by their alpha before it turns, but not the corners'. */
+    uint8_t weighed[4] = {rgba[0], rgba[1], rgba[2], rgba[3]};
+    for (size_t i = 0; vips_image_hasalpha(s->at) && i < 3; i++)
+        weighed[i] = (uint8_t)((rgba[i] * rgba[3] + 127) / 255);
+    struct turning t = {params, colour_of(s->at, weighed)};
+    err = each_frame(s, frame_turn, &t);
+    vips_area_unref(VIPS_AREA(t.colour));
+    /* What follows would have parts of it turned again and again. */
+    return err ? err : steps_to_memory(s);
 }
 
 int steps_flatten(struct steps *s, const uint8_t rgba[4])

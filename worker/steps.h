@@ -37,7 +37,12 @@ int steps_crop(struct steps *s, const struct params *params);
 int steps_trim(struct steps *s, uint32_t threshold);
 /* Scale, bring to sRGB and turn upright. */
 int steps_scale(struct steps *s, uint32_t width, uint32_t height, enum params_kernel kernel);
+/* Flip, flop, and rotate by quarters. */
 int steps_turn(struct steps *s, const struct params *params);
+/* Flip, flop, and rotate by any angle, in sRGB; the corners get the colour. alpha: the result can have transparency. */
+int steps_turn_askew(struct steps *s, const struct params *params, const uint8_t rgba[4], bool alpha);
+/* To sRGB, or grey, of eight bits. */
+int steps_plain(struct steps *s);
 /* Eight bits, grey or sRGB. */
 int steps_eight_bits(struct steps *s);
 /* Fill what is transparent, for a format without transparency. */

@@ -38,16 +38,17 @@ enum {
     PARAMS_DIMENSION_MAX = 16383, /* WebP's limit, the least of all formats */
     PARAMS_CANONICAL_SIZE = 1024, /* with NUL; what params_format needs at most */
     PARAMS_QUERY_MAX = 4096,
-    PARAMS_FOCUS_ONE = 10000 /* focus_x, focus_y: the right and lower edge */
+    PARAMS_FOCUS_ONE = 10000, /* focus_x, focus_y: the right and lower edge */
+    PARAMS_QUARTER = 9000     /* of a turn, as rotate counts */
 };
 
-/* Steps in order: upright, crop, trim, rotate, flip, flop, resize, blur, sharpen, grayscale, encode. 0 or false: not asked for. */
+/* Steps in order: upright, crop, trim, flip, flop, rotate, resize, blur, sharpen, grayscale, encode. 0 or false: not asked for. */
 struct params {
     uint32_t crop_x, crop_y, crop_width, crop_height; /* width 0: no crop */
     uint32_t trim;                                    /* threshold, 1 .. 255 */
-    uint32_t rotate;                                  /* clockwise: 0, 90, 180, 270 */
     bool flip;                                        /* upside down */
     bool flop;                                        /* left to right */
+    uint32_t rotate;                                  /* clockwise, in hundredths of a degree: 0 .. 35999 */
     uint32_t width;                                   /* 0: not given, follows the aspect */
     uint32_t height;
     uint32_t dpr; /* in hundredths; multiplies width and height */

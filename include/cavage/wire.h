@@ -40,7 +40,8 @@ enum wire_parameter {
     WIRE_PARAMETER_NONE = 0,
     WIRE_PARAMETER_CROP = 1,
     WIRE_PARAMETER_PAGE = 2,
-    WIRE_PARAMETER_MAX_BYTES = 3
+    WIRE_PARAMETER_MAX_BYTES = 3,
+    WIRE_PARAMETER_ROTATE = 4
 };
 
 struct wire_hello {

@@ -47,8 +47,10 @@ def refused(system, key, query, data, status=400):
         ("rotate=270", [Image.Transpose.ROTATE_90]),
         ("flip=1", [Image.Transpose.FLIP_TOP_BOTTOM]),
         ("flop=1", [Image.Transpose.FLIP_LEFT_RIGHT]),
-        ("rotate=90&flip=1&flop=1", [Image.Transpose.ROTATE_270, Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.FLIP_LEFT_RIGHT]),
-        ("rotate=270&flop=1", [Image.Transpose.ROTATE_90, Image.Transpose.FLIP_LEFT_RIGHT]),
+        ("rotate=-90", [Image.Transpose.ROTATE_90]),
+        ("rotate=90&flip=1&flop=1", [Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_270]),
+        ("rotate=270&flop=1", [Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_90]),
+        ("flip=1&rotate=90", [Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.ROTATE_270]),
     ],
 )
 def test_turns_are_exact(system, key, scene, png, query, operations):
@@ -57,6 +59,54 @@ def test_turns_are_exact(system, key, scene, png, query, operations):
         wanted = wanted.transpose(operation)
     got = picture(system, key, query, png)
     assert numpy.array_equal(numpy.asarray(got), numpy.asarray(wanted))
+
+
+@pytest.mark.parametrize("angle", [30, -7.5, 135, 200.25])
+def test_any_angle_is_turned_as_vips_turns(system, key, scene, png, tmp_path, angle):
+    (tmp_path / "in.png").write_bytes(png)
+    vips("rotate", tmp_path / "in.png", tmp_path / "out.png", angle % 360, "--background", "255 99 71")
+    wanted = Image.open(tmp_path / "out.png")
+    got = picture(system, key, f"rotate={angle}&background=tomato", png)
+    assert got.size == wanted.size and images.psnr(got, wanted) >= 45
+    pillow = scene.rotate(-angle, Image.Resampling.BILINEAR, expand=True, fillcolor=(255, 99, 71))
+    assert images.psnr(got.resize(pillow.size), pillow) >= 25
+    small = picture(system, key, f"rotate={angle}&background=tomato&width=200", png)
+    assert small.width == 200 and images.psnr(small, wanted.resize(small.size, Image.Resampling.LANCZOS)) >= 33
+
+
+@pytest.mark.parametrize(
+    ("query", "corner"),
+    [("format=png", (0, 0, 0, 0)), ("format=webp", (0, 0, 0, 0)), ("format=jpeg", (0, 0, 0, 255)), ("format=png&background=tomato", (255, 99, 71, 255)),
+     ("format=png&background=80ff0080", (128, 255, 0, 128)), ("format=jpeg&background=80ff0080", (128, 255, 0, 255))],
+)
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA"])
+def test_corners_of_any_angle_have_the_background(system, key, mode, query, corner):
+    out = io.BytesIO()
+    Image.new("RGBA", (90, 60), (220, 220, 220, 255)).convert(mode).save(out, "PNG")
+    got = picture(system, key, f"rotate=30&{query}", out.getvalue()).convert("RGBA")
+    for x, y in ((0, 0), (got.width - 1, 0), (0, got.height - 1), (got.width - 1, got.height - 1)):
+        seen = got.getpixel((x, y))
+        assert seen[3] == corner[3]
+        assert corner[3] == 0 or numpy.abs(numpy.subtract(seen, corner)).max() <= 6
+    assert numpy.abs(numpy.subtract(got.getpixel((got.width // 2, got.height // 2)), (220, 220, 220, 255))).max() <= 2
+
+
+def test_edges_of_any_angle_keep_their_colour(system, key):
+    out = io.BytesIO()
+    Image.new("RGB", (90, 60), (255, 0, 0)).save(out, "PNG")
+    pixels = numpy.asarray(picture(system, key, "rotate=33", out.getvalue()))
+    seen = pixels[pixels[:, :, 3] > 16]
+    assert seen[:, 0].min() > 240 and seen[:, 1].max() < 8
+
+
+@pytest.mark.parametrize("name", ["Channel_digital_image_CMYK_color.jpg", "p3.png"])
+def test_any_angle_is_turned_in_the_right_colours(system, key, name):
+    data = images.corpus(name)
+    if data is None:
+        pytest.skip(f"needs the corpus: {name}")
+    plain = picture(system, key, "format=png", data).convert("RGB")
+    turned = picture(system, key, "format=png&rotate=0.01", data).convert("RGB")
+    assert turned.size == plain.size and images.psnr(turned, plain) >= 35
 
 
 def test_size_is_that_of_the_turned_picture(system, key, png):
@@ -303,7 +353,7 @@ def near(a, b):
 @pytest.mark.parametrize("input_format", ["gif", "webp"])
 @pytest.mark.parametrize(
     ("query", "size"),
-    [("width=30", (30, 20)), ("width=20&height=20&fit=cover", (20, 20)), ("width=20&height=20&fit=contain", (20, 20)), ("rotate=90", (40, 60)),
+    [("width=30", (30, 20)), ("width=20&height=20&fit=cover", (20, 20)), ("width=20&height=20&fit=contain", (20, 20)), ("rotate=90", (40, 60)), ("rotate=45", (71, 71)),
      ("crop=10,10,30,20", (30, 20)), ("flip=1&blur=1&sharpen=1", (60, 40)), ("width=30&kernel=cubic", (30, 20)), ("trim=10&width=30", (30, 20)),
      ("width=20&height=20&fit=cover&position=attention", (20, 20))],
 )

@@ -23,6 +23,7 @@ static const char *const requests[] = {
     "h=40&enlarge=1&format=png",
     "w=300&h=2&fit=contain&background=fff&format=jpeg&quality=1",
     "w=1&h=1&format=webp&quality=100",
+    "flip=1&rotate=33.3&w=30&format=png&background=80ff0080",
 };
 enum { REQUESTS = sizeof(requests) / sizeof(requests[0]) };
 

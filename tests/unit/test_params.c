@@ -89,7 +89,13 @@ static void test_every_option_has_one_form(void **state)
     canonical("crop=0,10,200,100&w=5", "crop=0,10,200,100&width=5");
     canonical("trim=10", "trim=10");
     canonical("rotate=0&flip=0&flop=0", "");
-    canonical("flop=1&flip=1&rotate=270", "rotate=270&flip=1&flop=1");
+    canonical("flop=1&flip=1&rotate=270", "flip=1&flop=1&rotate=270");
+    canonical("rotate=-90", "rotate=270");
+    canonical("rotate=-0.01", "rotate=359.99");
+    canonical("rotate=45.5", "rotate=45.5");
+    canonical("rotate=360&flip=0", "");
+    canonical("rotate=-360", "");
+    canonical("rotate=-0", "");
     canonical("dpr=2.00&w=100", "width=100&dpr=2");
     canonical("dpr=1.5&w=100", "width=100&dpr=1.5");
     canonical("dpr=1&w=100", "width=100");
@@ -134,7 +140,12 @@ static void test_ranges_are_named(void **state)
         {"crop=-1,2,3,4", "crop", "x,y,width,height"},
         {"trim=0", "trim", "1 to 255"},
         {"trim=256", "trim", "1 to 255"},
-        {"rotate=45", "rotate", "0, 90, 180 or 270"},
+        {"rotate=361", "rotate", "-360 to 360"},
+        {"rotate=-360.01", "rotate", "-360 to 360"},
+        {"rotate=1.234", "rotate", "two decimals"},
+        {"rotate=--1", "rotate", "-360 to 360"},
+        {"rotate=-", "rotate", "-360 to 360"},
+        {"rotate=+5", "rotate", "-360 to 360"},
         {"flip=yes", "flip", "0 or 1"},
         {"w=5&dpr=0.09", "dpr", "0.1 to 8"},
         {"w=5&dpr=8.01", "dpr", "0.1 to 8"},
@@ -164,7 +175,7 @@ static void test_ranges_are_named(void **state)
 static void test_canonical_form_reads_back(void **state)
 {
     static const char *const queries[] = {"",
-                                          "crop=1,2,3,4&trim=9&rotate=90&flip=1&flop=1&w=9&dpr=2.25&kernel=mitchell",
+                                          "crop=1,2,3,4&trim=9&flip=1&flop=1&rotate=-22.5&w=9&dpr=2.25&kernel=mitchell",
                                           "w=9&h=9&fit=cover&position=0.1234,0.9&blur=1.25&sharpen=0.5&grayscale=1",
                                           "format=auto:webp&page=3&metadata=all&max_bytes=100&q=7",
                                           "w=1",

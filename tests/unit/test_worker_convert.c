@@ -313,6 +313,8 @@ static void test_options_work_in_every_format(void **state)
         {"crop=10,10,40,20", 40, 20},
         {"crop=10,10,40,20&rotate=90&w=10", 10, 20},
         {"rotate=270&flip=1&flop=1", 64, 96},
+        {"rotate=45&flip=1&background=tomato", 113, 113},
+        {"crop=10,10,40,20&rotate=-30", 45, 37},
         {"w=20&h=20&fit=cover&position=entropy", 20, 20},
         {"w=20&h=20&fit=cover&position=attention", 20, 20},
         {"w=20&h=20&fit=cover&position=0.9,0.1", 20, 20},
@@ -382,6 +384,27 @@ static void test_what_the_image_has_not_is_refused(void **state)
     free(in.data);
 }
 
+static void test_a_box_that_is_far_larger_than_the_picture_is_refused(void **state)
+{
+    struct blob even = make(IMAGE_PNG, 100, 50, false, 1);
+    struct blob thin = make(IMAGE_PNG, 200, 25, false, 1);
+    struct limits l = wide;
+    struct convert_answer a;
+    (void)state;
+    l.of[LIMIT_TOTAL_PIXELS_IN][IMAGE_PNG] = 5000;
+    a = run(&even, "rotate=45", &l, OUT_BYTES);
+    check_made(&a, IMAGE_PNG, 106, 106);
+    a = run(&thin, "rotate=90", &l, OUT_BYTES);
+    check_made(&a, IMAGE_PNG, 25, 200);
+    a = run(&thin, "rotate=45&w=10", &l, OUT_BYTES);
+    assert_int_equal(a.outcome, OUTCOME_TOO_LARGE);
+    assert_int_equal(a.detail, DETAIL_TURNED);
+    assert_int_equal(a.limit_value, 15000);
+    assert_int_equal(a.actual_value, 159 * 159);
+    free(even.data);
+    free(thin.data);
+}
+
 static void test_other_data_are_not_an_image(void **state)
 {
     static const char svg[] = "<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>";
@@ -448,6 +471,7 @@ int main(void)
         cmocka_unit_test(test_trim_cuts_what_is_clear),
         cmocka_unit_test(test_max_bytes_tells_the_smallest_size),
         cmocka_unit_test(test_what_the_image_has_not_is_refused),
+        cmocka_unit_test(test_a_box_that_is_far_larger_than_the_picture_is_refused),
         cmocka_unit_test(test_other_data_are_not_an_image),
         cmocka_unit_test(test_info_tells_of_the_image),
     };

@@ -4,6 +4,7 @@
 
 #include "cavage/err.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -131,26 +132,28 @@ static void test_dpr_gives_more_pixels(void **state)
     check("w=100&h=100&fit=cover&dpr=1.5", 600, 300, 300, 150, 150, 150);
 }
 
-/* What sharp made of each case: tests/data/record_sharp_dimensions.mjs. */
+/* What sharp made of each case: tests/data/record_sharp_dimensions.mjs and record_sharp_rotations.mjs. */
 struct recorded {
     const char *format, *fit;
     unsigned width, height, orientation, to_width, to_height, enlarge, result_width, result_height;
+    unsigned rotate; /* hundredths of a degree */
 };
 
 static void check_recorded(const struct recorded *r)
 {
     bool sideways = r->orientation >= 5;
     struct geometry g;
-    struct params p = {.width = r->to_width, .height = r->to_height, .enlarge = r->enlarge == 1};
+    uint32_t width = sideways ? r->height : r->width;
+    uint32_t height = sideways ? r->width : r->height;
+    struct params p = {.width = r->to_width, .height = r->to_height, .enlarge = r->enlarge == 1, .rotate = r->rotate};
     while (strcmp(params_fit_name(p.fit), r->fit) != 0)
         p.fit++;
-    assert_int_equal(geometry_plan(&p, sideways ? r->height : r->width, sideways ? r->width : r->height,
-                                   strcmp(r->format, "jpeg") == 0, &g),
-                     0);
+    geometry_turn(&p, width, height, &width, &height);
+    assert_int_equal(geometry_plan(&p, width, height, strcmp(r->format, "jpeg") == 0 && r->rotate == 0, &g), 0);
     if (g.canvas_width != r->result_width || g.canvas_height != r->result_height)
-        fail_msg("%s %ux%u (orientation %u) %s to %ux%u enlarge=%u: %ux%u, not %ux%u", r->format, r->width, r->height,
-                 r->orientation, r->fit, r->to_width, r->to_height, r->enlarge, g.canvas_width, g.canvas_height,
-                 r->result_width, r->result_height);
+        fail_msg("%s %ux%u (orientation %u) turned by %u/100 %s to %ux%u enlarge=%u: %ux%u, not %ux%u", r->format,
+                 r->width, r->height, r->orientation, r->rotate, r->fit, r->to_width, r->to_height, r->enlarge,
+                 g.canvas_width, g.canvas_height, r->result_width, r->result_height);
 }
 
 /* A line of the table; its fields are in the struct's order, but fit, which is the fifth. */
@@ -168,15 +171,17 @@ static struct recorded record_read(char *line)
         else
             r.fit = field;
     }
+    const char *angle = strtok_r(NULL, ",", &rest);
+    if (angle)
+        r.rotate = (unsigned)(lround(strtod(angle, NULL) * 100) + 36000) % 36000;
     return r;
 }
 
-static void test_dimensions_are_those_of_sharp(void **state)
+static void check_table(const char *path)
 {
-    FILE *f = fopen("tests/data/sharp_dimensions.csv", "re");
+    FILE *f = fopen(path, "re");
     char line[128];
     int cases = 0;
-    (void)state;
     assert_non_null(f);
     assert_non_null(fgets(line, sizeof(line), f));
     while (fgets(line, sizeof(line), f)) {
@@ -186,6 +191,18 @@ static void test_dimensions_are_those_of_sharp(void **state)
     }
     fclose(f);
     assert_true(cases >= 500);
+}
+
+static void test_dimensions_are_those_of_sharp(void **state)
+{
+    (void)state;
+    check_table("tests/data/sharp_dimensions.csv");
+}
+
+static void test_turned_dimensions_are_those_of_sharp(void **state)
+{
+    (void)state;
+    check_table("tests/data/sharp_rotations.csv");
 }
 
 static void test_absurd_aspect_is_refused(void **state)
@@ -207,6 +224,7 @@ int main(void)
         cmocka_unit_test(test_outside_reaches_both_sides),
         cmocka_unit_test(test_nothing_is_enlarged_when_told_so),
         cmocka_unit_test(test_dimensions_are_those_of_sharp),
+        cmocka_unit_test(test_turned_dimensions_are_those_of_sharp),
         cmocka_unit_test(test_positions_are_within_the_room),
         cmocka_unit_test(test_focus_is_as_near_to_the_middle_as_can_be),
         cmocka_unit_test(test_dpr_gives_more_pixels),
