@@ -94,7 +94,13 @@ static bool judge_image(struct request *r)
     const void *head = staged_head(r->api->extents, &r->staged, &len);
     r->conversion.input_format = image_sniff(head, len);
     if (r->conversion.input_format == IMAGE_UNKNOWN && !is_test_order(r, head, len)) {
-        problem_set(&r->problem, PROBLEM_NOT_AN_IMAGE, "Taken are JPEG, PNG, WebP, AVIF, GIF and TIFF.");
+        problem_set(&r->problem, PROBLEM_NOT_AN_IMAGE,
+                    r->api->settings.limits.svg ? "Taken are JPEG, PNG, WebP, AVIF, GIF, TIFF and SVG."
+                                                : "Taken are JPEG, PNG, WebP, AVIF, GIF and TIFF.");
+        return false;
+    }
+    if (r->conversion.input_format == IMAGE_SVG && !r->api->settings.limits.svg) {
+        problem_set(&r->problem, PROBLEM_NOT_AN_IMAGE, LIMITS_NO_SVG);
         return false;
     }
     struct image_header header = {0};

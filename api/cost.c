@@ -11,7 +11,7 @@ static const struct {
 } table[IMAGE_FORMAT_COUNT] = {
     [IMAGE_UNKNOWN] = {10000, 4000}, [IMAGE_JPEG] = {3000, 6000},   [IMAGE_PNG] = {12000, 1000},
     [IMAGE_WEBP] = {10000, 10000},   [IMAGE_AVIF] = {25000, 15000}, [IMAGE_GIF] = {15000, 3000},
-    [IMAGE_TIFF] = {8000, 500},
+    [IMAGE_TIFF] = {8000, 500},      [IMAGE_SVG] = {30000, 10000},
 };
 
 int64_t cost_estimate_us(enum image_format format, uint64_t pixels, size_t bytes)

@@ -12,7 +12,7 @@ enum { PATH_BYTES = 1024, SOCKETS_MAX = 256 };
 
 #define PIXELS_MAX INT64_C(10000000000)
 #define WRITTEN "jpeg|png|webp|avif|gif|tiff"
-#define READ WRITTEN
+#define READ WRITTEN "|svg"
 
 /* clang-format off */
 #define INT(s, n, lo, hi, d, r, h)      { s, n, CONF_INT, "", lo, hi, d, NULL, r, h }
@@ -99,6 +99,8 @@ static const struct conf_key table[CONF_COUNT] = {
         "Most pixels of a result for which format=auto chooses AVIF or WebP. 0 keeps it from choosing the format."),
     [CONF_LIMITS_BYTES_OUT] = FORMATS("bytes_out", "bytes", 1 * KIB, 1 * GIB, "64M", WRITTEN,
         "Longest result of a conversion."),
+    [CONF_LIMITS_SVG] = BOOL("limits", "svg", "no", false,
+        "Whether SVG is taken. It is drawn without its text, since converters have no fonts, and without anything that is not in the document itself."),
 
     [CONF_WORKER_LISTEN] = ADDRESS("worker", "listen", 1, "ipc://jobs.sock",
         "Where this worker takes jobs. Each worker needs its own."),

@@ -3,6 +3,7 @@
 #include "cavage/image_header.h"
 
 #include "cavage/err.h"
+#include "cavage/svg.h"
 #include "image_header_parts.h"
 
 #include <string.h>
@@ -206,6 +207,7 @@ static const struct format {
     [IMAGE_AVIF] = {"avif", NULL, "image/avif", true, header_avif_sniff, header_avif_read},
     [IMAGE_GIF] = {"gif", NULL, "image/gif", false, gif_sniff, gif_read},
     [IMAGE_TIFF] = {"tiff", "tif", "image/tiff", false, header_tiff_sniff, header_tiff_read},
+    [IMAGE_SVG] = {"svg", NULL, "image/svg+xml", false, svg_sniff, svg_read},
 };
 
 static const struct format *format_of(enum image_format format)
@@ -244,6 +246,11 @@ uint64_t image_header_pixels(const struct image_header *header)
         __builtin_mul_overflow(pixels, (uint64_t)header->pages, &pixels))
         return UINT64_MAX;
     return pixels;
+}
+
+bool image_format_is_written(enum image_format format)
+{
+    return format > IMAGE_UNKNOWN && format < IMAGE_SVG;
 }
 
 bool image_format_has_quality(enum image_format format)

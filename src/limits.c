@@ -33,6 +33,7 @@ void limits_read(const struct conf *conf, struct limits *out)
     for (size_t limit = 0; limit < LIMIT_COUNT; limit++)
         for (size_t format = 0; format < IMAGE_FORMAT_COUNT; format++)
             out->of[limit][format] = (uint64_t)conf_format(conf, keys[limit], (enum image_format)format);
+    out->svg = conf_int(conf, CONF_LIMITS_SVG) != 0;
 }
 
 uint64_t limits_most(const struct limits *limits, enum limit limit)
@@ -41,6 +42,11 @@ uint64_t limits_most(const struct limits *limits, enum limit limit)
     for (size_t format = 0; format < IMAGE_FORMAT_COUNT; format++)
         most = limits->of[limit][format] > most ? limits->of[limit][format] : most;
     return most;
+}
+
+bool limits_know(const struct limits *limits, enum image_format format)
+{
+    return format != IMAGE_UNKNOWN && (format != IMAGE_SVG || limits->svg);
 }
 
 static bool within(uint64_t allowed, enum limit limit, uint64_t actual, struct limits_breach *why)

@@ -246,7 +246,7 @@ static int format_read(const struct option *o, const char *text, struct params *
         }
     }
     p->format = image_format_by_name(text);
-    return p->format == IMAGE_UNKNOWN ? ERR_INVALID : 0;
+    return image_format_is_written(p->format) ? 0 : ERR_INVALID;
 }
 
 static void format_write(const struct option *o, const struct params *p, char text[PARAMS_VALUE_SIZE])

@@ -13,6 +13,9 @@ static const char *const by_detail[DETAIL_COUNT] = {
     [DETAIL_CROP] =
         "crop must lie within the upright image; limit is the side that it leaves, actual how far it reaches",
     [DETAIL_TURNED] = "the turned picture, before it is resized, would have more pixels than are taken",
+    [DETAIL_SVG_OFF] = LIMITS_NO_SVG,
+    [DETAIL_SVG] = "the SVG is malformed, nested too deep, declares entities, or has no size",
+    [DETAIL_EMBEDDED] = "the SVG embeds what is no plain PNG or JPEG, or pictures with too many pixels",
     [DETAIL_PAGE] = "the image has no such page; limit is the last, counted from 0",
 };
 

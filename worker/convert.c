@@ -3,6 +3,7 @@
 #include "convert.h"
 
 #include "cavage/err.h"
+#include "cavage/svg.h"
 #include "encode.h"
 #include "geometry.h"
 #include "steps.h"
@@ -22,6 +23,7 @@ static const struct loader {
     [IMAGE_AVIF] = {"VipsForeignLoadHeifBuffer", "heifload_buffer"},
     [IMAGE_GIF] = {"VipsForeignLoadNsgifBuffer", "gifload_buffer"},
     [IMAGE_TIFF] = {"VipsForeignLoadTiffBuffer", "tiffload_buffer"},
+    [IMAGE_SVG] = {"VipsForeignLoadSvgBuffer", "svgload_buffer"},
 };
 
 /* Other operations of a conversion, whose classes are made before converters are forked. */
@@ -94,7 +96,30 @@ static int warm_libraries(void)
     return failed ? ERR_INTERNAL : 0;
 }
 
-int convert_open(void)
+/* An SVG can make its renderer look in files for readers of pictures. Drawn in this thread. */
+static int warm_svg(void)
+{
+    static const char document[] =
+        "<svg xmlns='http://www.w3.org/2000/svg' width='8' height='8'><image width='4' height='4' "
+        "href='"
+        "data:image/"
+        "png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mP4DwABAQEAHLCMmQAAAABJRU5ErkJggg=="
+        "'/></svg>";
+    VipsBlob *blob = vips_blob_new(NULL, document, sizeof(document) - 1);
+    VipsImage *image = NULL;
+    VipsRect all = {0, 0, 8, 8};
+    int failed = vips_call("svgload_buffer", blob, &image, NULL);
+    VipsRegion *region = failed ? NULL : vips_region_new(image);
+    failed = failed || vips_region_prepare(region, &all);
+    if (region)
+        g_object_unref(region);
+    if (image)
+        g_object_unref(image);
+    vips_area_unref(VIPS_AREA(blob));
+    return failed ? ERR_INTERNAL : 0;
+}
+
+int convert_open(bool svg)
 {
     g_log_set_default_handler(ignore_log, NULL);
     if (VIPS_INIT("cavage-worker"))
@@ -103,15 +128,18 @@ int convert_open(void)
     vips_cache_set_max(0);
     vips_operation_block_set("VipsForeignLoad", TRUE);
     for (size_t i = 1; i < IMAGE_FORMAT_COUNT; i++) {
+        if (i == IMAGE_SVG && !svg)
+            continue;
         vips_operation_block_set(loaders[i].class_name, FALSE);
         warm(loaders[i].operation);
     }
     for (size_t i = 0; i < sizeof(warm_operations) / sizeof(warm_operations[0]); i++)
         warm(warm_operations[i]);
-    return warm_libraries();
+    int err = warm_libraries();
+    return err || !svg ? err : warm_svg();
 }
 
-/* The settings of a load. shrink is 1, 2, 4 or 8 and for JPEG only, scale up to 1.0 and for WebP only. */
+/* The settings of a load. shrink is 1, 2, 4 or 8 and for JPEG only, scale for WebP, up to 1.0, and SVG only. */
 struct loading {
     int shrink;
     double scale;
@@ -131,7 +159,7 @@ static int load(struct steps *s, struct loading how)
     g_object_set(op, "buffer", blob, "access", VIPS_ACCESS_SEQUENTIAL, "fail_on", VIPS_FAIL_ON_ERROR, NULL);
     if (how.shrink > 1)
         g_object_set(op, "shrink", how.shrink, NULL);
-    if (how.scale < 1.0)
+    if (how.scale != 1.0)
         g_object_set(op, "scale", how.scale, NULL);
     if (s->page > 0 || s->all_pages)
         g_object_set(op, "page", (int)s->page, "n", s->all_pages ? -1 : 1, NULL);
@@ -145,6 +173,18 @@ static int load(struct steps *s, struct loading how)
 }
 
 /* Open, and judge by what the loader itself read. */
+/* What a renderer is not to see. */
+static int prepare_svg(struct steps *s, const struct limits *limits)
+{
+    uint64_t pixels = 0;
+    s->prepared = g_try_malloc(s->len);
+    int err = s->prepared ? svg_prepare(s->data, s->len, s->prepared, &pixels) : ERR_NOMEM;
+    s->data = s->prepared;
+    if (err == ERR_DENIED || (!err && pixels > limits->of[LIMIT_PIXELS_IN][IMAGE_SVG]))
+        return steps_fail(s, OUTCOME_UNDECODABLE, DETAIL_EMBEDDED);
+    return err ? steps_fail(s, OUTCOME_UNDECODABLE, DETAIL_SVG) : 0;
+}
+
 /* What the loader itself read of one page, or of all. */
 static int check_pixels(struct steps *s, const struct limits *limits)
 {
@@ -159,8 +199,10 @@ static int open_checked(struct steps *s, const struct limits *limits)
     s->format = image_sniff(s->data, s->len);
     if (s->format == IMAGE_UNKNOWN)
         return steps_fail(s, OUTCOME_NOT_AN_IMAGE, DETAIL_NONE);
-    int err = load(s, (struct loading){1, 1.0});
-    if (err || (err = check_pixels(s, limits)))
+    if (!limits_know(limits, s->format))
+        return steps_fail(s, OUTCOME_NOT_AN_IMAGE, DETAIL_SVG_OFF);
+    int err = s->format == IMAGE_SVG ? prepare_svg(s, limits) : 0;
+    if (err || (err = load(s, (struct loading){1, 1.0})) || (err = check_pixels(s, limits)))
         return err;
     const char *codec;
     if (s->format == IMAGE_AVIF && !vips_image_get_string(s->at, "heif-compression", &codec) &&
@@ -169,7 +211,10 @@ static int open_checked(struct steps *s, const struct limits *limits)
     return 0;
 }
 
-/* Let the decoder scale where it can, as far as quality allows: JPEG to no less than twice the target, WebP to the target. */
+/* A pixel more is an error of libvips. */
+enum { SVG_DRAWN_SIDE_MAX = 32767 };
+
+/* Let the decoder scale where it can, as far as quality allows: JPEG to no less than twice the target, WebP to the target, SVG up to it, too. */
 static int load_shrunk(struct steps *s, uint32_t to_width, uint32_t to_height)
 {
     bool sideways = vips_image_get_orientation_swap(s->at) && !s->all_pages;
@@ -182,6 +227,8 @@ static int load_shrunk(struct steps *s, uint32_t to_width, uint32_t to_height)
         return load(s, (struct loading){shrink >= 16 ? 8 : shrink >= 8 ? 4 : 2, 1.0});
     if (s->format == IMAGE_WEBP && shrink > 1)
         return load(s, (struct loading){1, 1.0 / shrink});
+    if (s->format == IMAGE_SVG)
+        return load(s, (struct loading){1, VIPS_MIN(1.0 / shrink, SVG_DRAWN_SIDE_MAX / VIPS_MAX(width, height))});
     return 0;
 }
 
@@ -210,7 +257,7 @@ static enum image_format choose_format(const struct steps *s, const struct plan 
     const struct params *p = plan->params;
     bool webp = p->auto_formats & AUTO_WEBP;
     if (!p->format_auto)
-        return p->format != IMAGE_UNKNOWN ? p->format : s->format;
+        return p->format != IMAGE_UNKNOWN ? p->format : s->format == IMAGE_SVG ? IMAGE_PNG : s->format;
     if (s->all_pages)
         return webp ? IMAGE_WEBP : IMAGE_GIF;
     if (p->auto_formats & AUTO_AVIF && may_choose(plan->limits, IMAGE_AVIF, &plan->g))
@@ -245,7 +292,7 @@ static bool may_have_alpha(const struct steps *s, const struct params *p)
 {
     if (p->format_auto)
         return p->auto_formats != 0 || vips_image_hasalpha(s->at);
-    return encode_has_alpha(p->format != IMAGE_UNKNOWN ? p->format : s->format);
+    return encode_has_alpha(p->format != IMAGE_UNKNOWN ? p->format : s->format) || s->format == IMAGE_SVG;
 }
 
 /* A turn by any angle comes before the resize, as in sharp: the box around it is what is resized. */
@@ -391,6 +438,7 @@ static void finish(struct steps *s)
 {
     if (s->at)
         g_object_unref(s->at);
+    g_free(s->prepared);
     vips_error_clear();
 }
 

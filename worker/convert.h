@@ -22,6 +22,9 @@ enum convert_detail {
     DETAIL_CROP,        /* the crop lies outside */
     DETAIL_PAGE,        /* there is no such page */
     DETAIL_TURNED,      /* the box around the turned picture has too many pixels */
+    DETAIL_SVG_OFF,     /* SVG is not switched on */
+    DETAIL_SVG,         /* malformed, or of a kind that is not taken */
+    DETAIL_EMBEDDED,    /* what an SVG embeds is not taken */
     DETAIL_LIMITS,      /* and the enum limit that was broken */
     DETAIL_PIXELS = DETAIL_LIMITS + LIMIT_PIXELS_IN,
     DETAIL_FRAMES = DETAIL_LIMITS + LIMIT_FRAMES_IN,
@@ -58,8 +61,8 @@ struct convert_answer {
     struct convert_info info;
 };
 
-/* Start libvips: one thread for a conversion, no caches, no loaders but ours. Starts no thread. ERR_INTERNAL. Once in a process. */
-int convert_open(void);
+/* Start libvips: one thread for a conversion, no caches, no loaders but ours; svg: that of SVG, too. Starts no thread. ERR_INTERNAL. Once in a process. */
+int convert_open(bool svg);
 
 /* Convert `data` into out, of size bytes: the first page, that of params->page, or all frames of an animation when the result can hold them.
  * Orientation is applied, colours are brought to sRGB. */

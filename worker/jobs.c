@@ -196,8 +196,10 @@ static bool job_admit(struct jobs *jobs, struct job *j)
     int err = image_header_read(j->pool.data, j->pool.len, &j->header);
     if (err == ERR_NOTFOUND)
         job_refuse(jobs, j, OUTCOME_NOT_AN_IMAGE, DETAIL_NONE);
-    else if (err)
-        job_refuse(jobs, j, OUTCOME_UNDECODABLE, DETAIL_DAMAGED);
+    else if (err && limits_know(jobs->config.limits, j->header.format))
+        job_refuse(jobs, j, OUTCOME_UNDECODABLE, j->header.format == IMAGE_SVG ? DETAIL_SVG : DETAIL_DAMAGED);
+    else if (!limits_know(jobs->config.limits, j->header.format))
+        job_refuse(jobs, j, OUTCOME_NOT_AN_IMAGE, DETAIL_SVG_OFF);
     else if (!limits_take(jobs->config.limits, &j->header, &over))
         job_refuse_large(jobs, j, &over);
     else

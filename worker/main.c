@@ -22,7 +22,7 @@ static const struct daemon_spec spec = {
 
 int main(int argc, char **argv)
 {
-    if (argc == 2 && strcmp(argv[1], ZYGOTE_OPTION) == 0)
-        return zygote_main();
+    if (argc >= 2 && strcmp(argv[1], ZYGOTE_OPTION) == 0)
+        return zygote_main(argc == 3 && strcmp(argv[2], ZYGOTE_SVG) == 0);
     return daemon_main(&spec, argc, argv);
 }

@@ -194,7 +194,7 @@ static void zygote_down(struct pool *p)
 
 static int zygote_up(struct pool *p)
 {
-    int err = zygote_start(&p->zygote_pid, &p->zygote_pidfd, &p->control);
+    int err = zygote_start(p->config.limits->svg, &p->zygote_pid, &p->zygote_pidfd, &p->control);
     if (err) {
         p->zygote_pid = 0;
         p->zygote_pidfd = p->control = -1;

@@ -12,6 +12,7 @@
 struct steps {
     const uint8_t *data;
     size_t len;
+    uint8_t *prepared; /* what data became; NULL: they are as they came */
     enum image_format format;
     uint32_t page;  /* the first that is loaded */
     bool all_pages; /* frames of an animation */

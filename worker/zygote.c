@@ -36,31 +36,35 @@
 /* Settings of sanitizers and libraries' search paths are for those who test; the rest of the environment is no business of image code. */
 static const char *const passed_on[] = {
     "ASAN_OPTIONS=", "LSAN_OPTIONS=", "UBSAN_OPTIONS=", "TSAN_OPTIONS=", "LD_LIBRARY_PATH="};
-enum { PASSED_COUNT = sizeof(passed_on) / sizeof(passed_on[0]) };
+enum { PASSED_COUNT = sizeof(passed_on) / sizeof(passed_on[0]), FIXED_COUNT = 2 };
 
-static void make_environment(char *out[PASSED_COUNT + 2])
+/* What renders SVG shall not count the cores, for which it reads files. */
+static void make_environment(char *out[PASSED_COUNT + FIXED_COUNT + 1])
 {
     static char tunables[] = MALLOC_TUNABLES;
+    static char one_thread[] = "RAYON_NUM_THREADS=1";
     size_t n = 0;
     out[n++] = tunables;
+    out[n++] = one_thread;
     for (char **e = environ; *e; e++)
         for (size_t i = 0; i < PASSED_COUNT; i++)
-            if (n <= PASSED_COUNT && strncmp(*e, passed_on[i], strlen(passed_on[i])) == 0)
+            if (n < PASSED_COUNT + FIXED_COUNT && strncmp(*e, passed_on[i], strlen(passed_on[i])) == 0)
                 out[n++] = *e;
     out[n] = NULL;
 }
 
 /* posix_spawn, since the caller has threads: nothing of ours runs between fork and exec. */
-static int execute_self(int control, pid_t *pid)
+static int execute_self(bool svg, int control, pid_t *pid)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attr;
     sigset_t none;
     sigset_t all;
-    char *env[PASSED_COUNT + 2];
+    char *env[PASSED_COUNT + FIXED_COUNT + 1];
     char program[] = "cavage-worker";
     char option[] = ZYGOTE_OPTION;
-    char *const argv[] = {program, option, NULL};
+    char with_svg[] = ZYGOTE_SVG;
+    char *const argv[] = {program, option, svg ? with_svg : NULL, NULL};
     sigemptyset(&none);
     sigfillset(&all);
     make_environment(env);
@@ -80,7 +84,7 @@ static int execute_self(int control, pid_t *pid)
     return failed ? ERR_IO : 0;
 }
 
-int zygote_start(pid_t *pid, int *pidfd, int *control)
+int zygote_start(bool svg, pid_t *pid, int *pidfd, int *control)
 {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
@@ -88,7 +92,7 @@ int zygote_start(pid_t *pid, int *pidfd, int *control)
     /* dup2 onto itself would keep close-on-exec. */
     int theirs = fcntl(pair[1], F_DUPFD_CLOEXEC, CONTROL_FD + 1);
     close(pair[1]);
-    int err = theirs < 0 ? ERR_IO : execute_self(theirs, pid);
+    int err = theirs < 0 ? ERR_IO : execute_self(svg, theirs, pid);
     if (theirs >= 0)
         close(theirs);
     if (err) {
@@ -176,7 +180,7 @@ static void offer_to_oom_killer(void)
     close(fd);
 }
 
-int zygote_main(void)
+int zygote_main(bool svg)
 {
     struct control_spawn spawn;
     struct sandbox sandbox;
@@ -190,7 +194,7 @@ int zygote_main(void)
     /* Before libraries start: a file that one makes, and maps, would be shared by all converters. */
     signal(SIGXFSZ, SIG_IGN);
     setrlimit(RLIMIT_FSIZE, &no_files);
-    if (convert_open() || (count_threads() != 1 && !UNDER_SANITIZER))
+    if (convert_open(svg) || (count_threads() != 1 && !UNDER_SANITIZER))
         return 1;
     sandbox_enter(&sandbox);
     /* Not before: a change of user takes it away. */

@@ -15,10 +15,11 @@ enum image_format {
     IMAGE_WEBP = 3,
     IMAGE_AVIF = 4,
     IMAGE_GIF = 5,
-    IMAGE_TIFF = 6
+    IMAGE_TIFF = 6,
+    IMAGE_SVG = 7 /* read only, and only where it is switched on */
 };
 
-enum { IMAGE_FORMAT_COUNT = 7, IMAGE_PAGES_MAX = 10000 };
+enum { IMAGE_FORMAT_COUNT = 8, IMAGE_PAGES_MAX = 10000 };
 
 struct image_header {
     enum image_format format;
@@ -37,6 +38,9 @@ int image_header_read(const uint8_t *data, size_t len, struct image_header *out)
 
 /* Width x height x pages, UINT64_MAX when that is more: what bounds and bills an image. */
 uint64_t image_header_pixels(const struct image_header *header);
+
+/* Whether results can have the format. */
+bool image_format_is_written(enum image_format format);
 
 /* Whether a quality can be chosen when writing it. */
 bool image_format_has_quality(enum image_format format);

@@ -24,6 +24,7 @@ enum limit {
 /* Each bound for each format; inputs are judged by their own, results by theirs. The largest number that passes. */
 struct limits {
     uint64_t of[LIMIT_COUNT][IMAGE_FORMAT_COUNT];
+    bool svg; /* it is taken */
 };
 
 /* What was over a bound. */
@@ -34,11 +35,16 @@ struct limits_breach {
 
 enum { LIMITS_TEXT_SIZE = 160 };
 
+/* What a client is told of an SVG where it is not. */
+#define LIMITS_NO_SVG "SVG is not taken here, unless the operator of this server switches it on."
+
 /* The [limits] of the configuration. */
 void limits_read(const struct conf *conf, struct limits *out);
 /* The most that any format may have. */
 uint64_t limits_most(const struct limits *limits, enum limit limit);
 
+/* Whether a format is taken at all. */
+bool limits_know(const struct limits *limits, enum image_format format);
 /* Whether an image may come in, by its header. False: *why tells which bound it is over, the first in the order of the enum. */
 bool limits_take(const struct limits *limits, const struct image_header *in, struct limits_breach *why);
 /* Whether a result may go out, by its own header and length. */

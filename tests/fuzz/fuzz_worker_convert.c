@@ -64,7 +64,8 @@ static void check_result(const struct convert_answer *a, const struct params *pa
     if (a->outcome != OUTCOME_OK)
         return;
     require(image_header_read(out, a->len, &made) == 0);
-    require(made.format == (params->format != IMAGE_UNKNOWN ? params->format : input));
+    enum image_format usual = input == IMAGE_SVG ? IMAGE_PNG : input;
+    require(made.format == (params->format != IMAGE_UNKNOWN ? params->format : usual));
     require(image_header_pixels(&made) <= MAX_PIXELS);
     if (params->fit == FIT_COVER || params->fit == FIT_CONTAIN || params->fit == FIT_FILL)
         require(made.width <= params->width && made.height <= params->height);
@@ -77,6 +78,7 @@ static void set_limits(struct limits *limits)
     for (size_t limit = 0; limit < LIMIT_COUNT; limit++)
         for (size_t format = 0; format < IMAGE_FORMAT_COUNT; format++)
             limits->of[limit][format] = of[limit];
+    limits->svg = true;
 }
 
 static void check(const uint8_t *data, size_t size)
@@ -161,7 +163,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static int opened;
     if (!opened)
-        require(convert_open() == 0);
+        require(convert_open(true) == 0);
     opened = 1;
     if (size >= 4 && memcmp(data, "hex:", 4) == 0)
         check_hex(data + 4, size - 4);

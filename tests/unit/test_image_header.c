@@ -323,7 +323,7 @@ static void test_avif_without_primary_counts_its_largest(void **state)
 static void test_other_formats_are_not_taken(void **state)
 {
     static const char *const others[] = {
-        "BM\0\0", "II+\0", "<svg ", "%PDF-1.4", "RIFF\0\0\0\0WAVE", "GIF88a", "\0\0\0\x0cjP  \r\n\x87\n"};
+        "BM\0\0", "II+\0", "<svgx ", "%PDF-1.4", "RIFF\0\0\0\0WAVE", "GIF88a", "\0\0\0\x0cjP  \r\n\x87\n"};
     struct bytes heic = {.len = 0};
     struct image_header h;
     (void)state;
