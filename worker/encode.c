@@ -3,8 +3,7 @@
 #include "encode.h"
 
 #include "cavage/err.h"
-
-#include <string.h>
+#include "metadata.h"
 
 /* 8.15 replaced "strip" by "keep". What is to be kept is picked before, so that it is all or nothing here. */
 #if VIPS_MAJOR_VERSION > 8 || VIPS_MINOR_VERSION >= 15
@@ -73,43 +72,6 @@ static const struct encoder {
     [IMAGE_GIF] = {0, 5, true, true, 65535, encode_gif},      [IMAGE_TIFF] = {0, 0, true, false, 1000000, encode_tiff},
 };
 
-/* ---- Metadata ---- */
-
-static bool is_wanted(const char *name, enum params_metadata wanted)
-{
-    bool copyright = strcmp(name, "exif-ifd0-Copyright") == 0 || strcmp(name, "exif-ifd0-Artist") == 0;
-    return wanted == METADATA_ALL || (wanted == METADATA_COPYRIGHT && copyright);
-}
-
-/* Never kept: the profile, since the pixels are sRGB by now; the turn, which was made; a thumbnail, which shows what may have been cut away. */
-static bool is_stale(const char *name)
-{
-    return strcmp(name, VIPS_META_ICC_NAME) == 0 || strcmp(name, VIPS_META_ORIENTATION) == 0 ||
-           strcmp(name, "exif-ifd0-Orientation") == 0 || strcmp(name, "jpeg-thumbnail-data") == 0 ||
-           strncmp(name, "exif-ifd1-", 10) == 0;
-}
-
-static bool is_metadata(const char *name)
-{
-    static const char *const prefixes[] = {"exif-", "xmp-", "iptc-", "photoshop-", "png-comment-", "gif-comment"};
-    for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
-        if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
-            return true;
-    return false;
-}
-
-static int pick_metadata(VipsImage *image, enum params_metadata wanted, VipsImage **out)
-{
-    if (vips_copy(image, out, NULL))
-        return ERR_CORRUPT;
-    char **names = vips_image_get_fields(*out);
-    for (char **name = names; name && *name; name++)
-        if (is_stale(*name) || (is_metadata(*name) && !is_wanted(*name, wanted)))
-            vips_image_remove(*out, *name);
-    g_strfreev(names);
-    return 0;
-}
-
 /* ---- Encoding ---- */
 
 static int save(VipsImage *image, enum image_format format, const struct params *p, int quality, void **data,
@@ -130,7 +92,7 @@ static int save(VipsImage *image, enum image_format format, const struct params 
     *data = NULL;
     if (!s.keep && STRIPS_WELL)
         return e->save(image, &s, data, len) ? ERR_CORRUPT : 0;
-    int err = pick_metadata(image, p->metadata, &picked);
+    int err = metadata_pick(image, p->metadata, format, &picked);
     if (!err && e->save(picked, &s, data, len))
         err = ERR_CORRUPT;
     if (picked)
