@@ -29,7 +29,7 @@ static const struct {
     [PROBLEM_LENGTH_REQUIRED] = {411, false, "length_required", "Send Content-Length or Transfer-Encoding: chunked"},
     [PROBLEM_BODY_TOO_LARGE] = {413, false, "body_too_large", "The body is too large"},
     [PROBLEM_NOT_AN_IMAGE] = {415, false, "not_an_image", "The body is not an image in a format that is taken"},
-    [PROBLEM_UNDECODABLE] = {422, false, "undecodable", "The image is damaged and cannot be decoded"},
+    [PROBLEM_UNDECODABLE] = {422, false, "undecodable", "The image cannot be decoded"},
     [PROBLEM_IMAGE_TOO_LARGE] = {422, false, "image_too_large", "The image is too large"},
     [PROBLEM_POISON] = {422, false, "poison", "The image could not be converted in repeated attempts"},
     [PROBLEM_RATE_LIMITED] = {429, true, "rate_limited", "Too many requests of this customer"},

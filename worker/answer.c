@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 static const char *const by_detail[DETAIL_COUNT] = {
-    [DETAIL_DAMAGED] = "the image is damaged or cut off and cannot be decoded",
+    [DETAIL_DAMAGED] = "the image is damaged or cut off, or coded in a way that is not supported",
     [DETAIL_UNSUPPORTED] = "the image uses a codec that is not supported in this format",
     [DETAIL_OUTPUT_SIDE] = "a side of the result would be longer than its format can hold",
     [DETAIL_REQUEST] = "the parameters were not understood",
