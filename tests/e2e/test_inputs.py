@@ -159,6 +159,20 @@ def test_ycck_is_cmyk_in_another_coat(system, key):
     assert delta_e(one, other) < 2
 
 
+@pytest.mark.parametrize(
+    ("marker", "bits"),
+    [(0xC1, 12), (0xC2, 12), (0xC3, 8), (0xC5, 8), (0xC6, 8), (0xC7, 8), (0xCB, 8), (0xCD, 8), (0xCE, 8), (0xCF, 8), (0xC0, 0), (0xC0, 16)],
+)
+def test_jpeg_that_libjpeg_cannot_read_is_refused(system, key, marker, bits):
+    """Twelve bits, lossless and hierarchical processes, and what no JPEG has, by their marks in the frame's header."""
+    data = bytearray(images.encoded("jpeg", 64, 48))
+    at = data.index(b"\xff\xc0")
+    data[at + 1], data[at + 4] = marker, bits
+    answer = system.post("/v1/resize?width=20", bytes(data), key)
+    assert answer.status_code == 422 and answer.json()["type"] == "/problems/undecodable", answer.text
+    assert "not supported" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
 def test_grey_png_of_every_depth(system, key, bits):
     levels = 2**bits
