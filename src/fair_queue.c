@@ -14,10 +14,16 @@ struct entry_list {
     struct fair_entry *first, *last;
 };
 
-/* One customer with entries in a lane. In the lane's ring of flows while it has any; the ring's head has the turn. */
+/* Turns that a customer has saved up when it comes, and at most. */
+enum { SAVED_MAX = 8 };
+
+/* One customer in a lane: in one of its lists while it has entries, and for SAVED_MAX rounds longer. */
 struct fair_flow {
     uint64_t customer;
     enum lane lane;
+    bool fresh;         /* in the list of those that live on what they have saved */
+    bool paid;          /* it got its quantum in this turn */
+    unsigned saved;     /* turns of rounds in which it had no entries, 0 .. SAVED_MAX */
     int64_t deficit_us; /* what it may still spend at its turn */
     size_t count;
     struct entry_list entries; /* unused in fifo mode */
@@ -25,11 +31,17 @@ struct fair_flow {
     struct fair_flow *chain; /* next in its bucket, or next free one */
 };
 
+struct flow_list {
+    struct fair_flow *first, *last;
+};
+
+/* The first of the fresh flows has the turn, or of the others when none is fresh. A flow without entries saves its turns, and spends them when it has some
+ * again: so who asks for less than its part goes before those who ask for more, up to a burst of SAVED_MAX turns, and nobody gets more than its part. */
 struct fair_lane {
     size_t count;
     int64_t cost_us;
+    struct flow_list fresh, others;
     size_t flow_count;
-    struct fair_flow *turn; /* head of the ring, NULL when empty */
 };
 
 struct fair_queue {
@@ -39,20 +51,21 @@ struct fair_queue {
     /* What the small lane got beyond its weight beside the large one: its cost times the other's weight, less the same of the large one. */
     int64_t lead;
     struct fair_flow *free_flows;
-    struct fair_flow *flows;
+    struct fair_flow *flows; /* twice as many as can have entries */
+    size_t idle_count;       /* flows without entries that stay */
     struct fair_flow **buckets;
     size_t bucket_mask;
 };
 
 int fair_queue_new(const struct fair_queue_config *config, struct fair_queue **out)
 {
-    const size_t limit = SIZE_MAX / 4 / sizeof(struct fair_flow);
+    const size_t limit = SIZE_MAX / 8 / sizeof(struct fair_flow);
     if (config->max_entries == 0 || config->max_entries > limit / 2 || config->max_returns > limit / 2 ||
         config->max_per_customer == 0 || config->quantum_us <= 0 || config->quantum_us > cost_max_us ||
         config->large_percent >= 100)
         return ERR_RANGE;
 
-    size_t flows = config->max_entries + config->max_returns;
+    size_t flows = 2 * (config->max_entries + config->max_returns);
     size_t buckets = 1;
     while (buckets < flows)
         buckets *= 2;
@@ -109,54 +122,108 @@ static struct fair_flow *flow_find(struct fair_queue *queue, uint64_t customer, 
     return flow;
 }
 
-static void ring_insert_before_turn(struct fair_lane *lane, struct fair_flow *flow)
+static struct flow_list *list_in(struct fair_queue *queue, const struct fair_flow *flow)
 {
-    struct fair_flow *turn = lane->turn;
-    if (!turn) {
-        flow->prev = flow->next = flow;
-        lane->turn = flow;
-        return;
-    }
-    flow->next = turn;
-    flow->prev = turn->prev;
-    turn->prev->next = flow;
-    turn->prev = flow;
+    struct fair_lane *lane = lane_of_flow(queue, flow);
+    return flow->fresh ? &lane->fresh : &lane->others;
 }
 
-static void ring_remove(struct fair_lane *lane, struct fair_flow *flow)
+static void flow_leave(struct fair_queue *queue, struct fair_flow *flow)
 {
-    /* Not to the next: that one gets its quantum when the turn comes to it. */
-    if (lane->turn == flow)
-        lane->turn = flow->prev == flow ? NULL : flow->prev;
-    flow->prev->next = flow->next;
-    flow->next->prev = flow->prev;
+    struct flow_list *list = list_in(queue, flow);
+    if (flow->prev)
+        flow->prev->next = flow->next;
+    else
+        list->first = flow->next;
+    if (flow->next)
+        flow->next->prev = flow->prev;
+    else
+        list->last = flow->prev;
 }
 
-/* Flows suffice: each has an entry, and the bounds count entries. A new flow waits for the whole round. */
+static void flow_append(struct fair_queue *queue, struct fair_flow *flow, bool fresh)
+{
+    flow->fresh = fresh;
+    flow->paid = false;
+    struct flow_list *list = list_in(queue, flow);
+    flow->next = NULL;
+    flow->prev = list->last;
+    if (list->last)
+        list->last->next = flow;
+    else
+        list->first = flow;
+    list->last = flow;
+}
+
+/* It has the turn, and what it is to spend. */
+static void flow_prepend(struct fair_queue *queue, struct fair_flow *flow)
+{
+    flow->fresh = true;
+    flow->paid = true;
+    struct flow_list *list = list_in(queue, flow);
+    flow->prev = NULL;
+    flow->next = list->first;
+    if (list->first)
+        list->first->prev = flow;
+    else
+        list->last = flow;
+    list->first = flow;
+}
+
+/* Flows suffice: each has an entry, or is one of as many idle ones at most. */
 static struct fair_flow *flow_make(struct fair_queue *queue, uint64_t customer, enum lane lane)
 {
     struct fair_flow *flow = queue->free_flows;
     struct fair_flow **bucket = bucket_of(queue, customer);
 
     queue->free_flows = flow->chain;
-    *flow = (struct fair_flow){.customer = customer, .lane = lane, .chain = *bucket};
+    *flow = (struct fair_flow){.customer = customer, .lane = lane, .saved = SAVED_MAX, .chain = *bucket};
     *bucket = flow;
     queue->lanes[lane].flow_count++;
-    ring_insert_before_turn(&queue->lanes[lane], flow);
+    flow_append(queue, flow, true);
     return flow;
 }
 
-/* A flow that runs empty keeps no deficit: credit is not saved up for a burst. */
 static void flow_drop(struct fair_queue *queue, struct fair_flow *flow)
 {
     struct fair_flow **at = bucket_of(queue, flow->customer);
     while (*at != flow)
         at = &(*at)->chain;
     *at = flow->chain;
-    ring_remove(lane_of_flow(queue, flow), flow);
+    flow_leave(queue, flow);
     lane_of_flow(queue, flow)->flow_count--;
     flow->chain = queue->free_flows;
     queue->free_flows = flow;
+}
+
+static void flow_move(struct fair_queue *queue, struct fair_flow *flow, bool fresh)
+{
+    flow_leave(queue, flow);
+    flow_append(queue, flow, fresh);
+}
+
+/* What is left of its deficit is gone; what it saves from here on is counted in turns. */
+static void flow_run_empty(struct fair_queue *queue, struct fair_flow *flow)
+{
+    size_t most = queue->config.max_entries + queue->config.max_returns;
+    if (lane_of_flow(queue, flow)->count == 0 || queue->idle_count == most) {
+        flow_drop(queue, flow);
+        return;
+    }
+    flow->deficit_us = 0;
+    queue->idle_count++;
+    flow_move(queue, flow, false);
+}
+
+/* Its turn came, and it had no entry. One that has saved all it can is like one that was never there. */
+static void flow_save(struct fair_queue *queue, struct fair_flow *flow)
+{
+    if (++flow->saved < SAVED_MAX) {
+        flow_move(queue, flow, false);
+        return;
+    }
+    queue->idle_count--;
+    flow_drop(queue, flow);
 }
 
 static struct entry_list *list_of(struct fair_queue *queue, struct fair_flow *flow)
@@ -170,6 +237,20 @@ static void account(struct fair_queue *queue, struct fair_flow *flow, struct fai
     flow->count++;
     lane_of_flow(queue, flow)->count++;
     lane_of_flow(queue, flow)->cost_us += entry->cost_us;
+}
+
+/* The flow that an entry goes to. */
+static struct fair_flow *flow_wake(struct fair_queue *queue, uint64_t customer, enum lane lane)
+{
+    struct fair_flow *flow = flow_find(queue, customer, lane);
+    if (!flow)
+        return flow_make(queue, customer, lane);
+    if (flow->count == 0) {
+        queue->idle_count--;
+        if (flow->saved > 0)
+            flow_move(queue, flow, true);
+    }
+    return flow;
 }
 
 static size_t count_of(struct fair_queue *queue, uint64_t customer)
@@ -191,9 +272,7 @@ int fair_queue_push(struct fair_queue *queue, struct fair_entry *entry)
     if (count_of(queue, entry->customer) >= queue->config.max_per_customer)
         return ERR_RANGE;
     enum lane lane = lane_in(queue, entry);
-    struct fair_flow *flow = flow_find(queue, entry->customer, lane);
-    if (!flow)
-        flow = flow_make(queue, entry->customer, lane);
+    struct fair_flow *flow = flow_wake(queue, entry->customer, lane);
 
     struct entry_list *list = list_of(queue, flow);
     entry->next = NULL;
@@ -222,15 +301,9 @@ static int64_t weigh(const struct fair_queue *queue, enum lane lane, int64_t cos
 void fair_queue_push_head(struct fair_queue *queue, struct fair_entry *entry)
 {
     enum lane in = lane_in(queue, entry);
-    struct fair_lane *lane = &queue->lanes[in];
-    struct fair_flow *flow = flow_find(queue, entry->customer, in);
-    if (!flow)
-        flow = flow_make(queue, entry->customer, in);
-    if (lane->turn != flow) {
-        ring_remove(lane, flow);
-        ring_insert_before_turn(lane, flow);
-        lane->turn = flow;
-    }
+    struct fair_flow *flow = flow_wake(queue, entry->customer, in);
+    flow_leave(queue, flow);
+    flow_prepend(queue, flow);
     flow->deficit_us += entry->cost_us;
     queue->lead = bounded(queue->lead - weigh(queue, in, entry->cost_us), -lead_max, lead_max);
 
@@ -264,7 +337,7 @@ void fair_queue_remove(struct fair_queue *queue, struct fair_entry *entry)
     lane->count--;
     lane->cost_us -= entry->cost_us;
     if (--flow->count == 0)
-        flow_drop(queue, flow);
+        flow_run_empty(queue, flow);
 }
 
 static bool flow_can_pay(const struct fair_flow *flow)
@@ -272,26 +345,29 @@ static bool flow_can_pay(const struct fair_flow *flow)
     return flow->deficit_us >= flow->entries.first->cost_us;
 }
 
-/* Give every flow the rounds after which the first of them can pay, so that dear entries do not cost a loop for each quantum. */
+static int64_t rounds_lacking(const struct fair_flow *flow, int64_t quantum_us)
+{
+    if (flow->count == 0)
+        return INT64_MAX;
+    int64_t lacking_us = flow->entries.first->cost_us - flow->deficit_us;
+    return lacking_us <= 0 ? 0 : (lacking_us - 1) / quantum_us + 1;
+}
+
+/* Nobody could pay: give every flow the rounds after which the first of them can, so that dear entries do not cost a loop for each quantum. */
 static void skip_rounds(const struct fair_lane *lane, int64_t quantum_us)
 {
     int64_t rounds = INT64_MAX;
-    struct fair_flow *flow = lane->turn;
-
-    do {
-        int64_t lacking_us = flow->entries.first->cost_us - flow->deficit_us;
-        int64_t need = lacking_us <= 0 ? 0 : (lacking_us - 1) / quantum_us + 1;
-        if (need < rounds)
-            rounds = need;
-        flow = flow->next;
-    } while (flow != lane->turn);
-    /* The last round is the one that pop walks itself. */
-    if (rounds <= 1)
-        return;
-    do {
-        flow->deficit_us += (rounds - 1) * quantum_us;
-        flow = flow->next;
-    } while (flow != lane->turn);
+    for (const struct fair_flow *flow = lane->others.first; flow; flow = flow->next) {
+        int64_t need = rounds_lacking(flow, quantum_us);
+        rounds = need < rounds ? need : rounds;
+    }
+    /* The last round is the one that lane_next walks itself. */
+    for (struct fair_flow *flow = lane->others.first; flow && rounds > 1; flow = flow->next) {
+        if (flow->count > 0)
+            flow->deficit_us += (rounds - 1) * quantum_us;
+        else
+            flow->saved = rounds < SAVED_MAX - flow->saved ? flow->saved + (unsigned)rounds - 1 : SAVED_MAX - 1;
+    }
 }
 
 static int64_t quantum_of(const struct fair_queue *queue, const struct fair_lane *lane)
@@ -300,19 +376,40 @@ static int64_t quantum_of(const struct fair_queue *queue, const struct fair_lane
     return mean_us < queue->config.quantum_us ? mean_us : queue->config.quantum_us;
 }
 
+/* A flow with entries has the turn: it gets its quantum, if it has not, or a turn that it has saved. False: it has none saved. */
+static bool flow_pay(struct fair_flow *flow, int64_t quantum_us)
+{
+    if (flow->paid)
+        return true;
+    if (flow->fresh && flow->saved == 0)
+        return false;
+    flow->saved -= flow->fresh;
+    flow->deficit_us += quantum_us;
+    flow->paid = true;
+    return true;
+}
+
 /* The entry of a lane whose turn it is; the lane is not empty. */
 static struct fair_entry *lane_next(struct fair_queue *queue, struct fair_lane *lane)
 {
     int64_t quantum_us = quantum_of(queue, lane);
-    for (size_t passed = 0; !flow_can_pay(lane->turn); passed++) {
-        if (passed == lane->flow_count)
+    for (size_t passed = 0;; passed++) {
+        if (!lane->fresh.first && passed > lane->flow_count) {
             skip_rounds(lane, quantum_us);
-        lane->turn = lane->turn->next;
-        lane->turn->deficit_us += quantum_us;
+            passed = 0;
+        }
+        struct fair_flow *flow = lane->fresh.first ? lane->fresh.first : lane->others.first;
+        if (flow->count == 0) {
+            flow_save(queue, flow);
+            continue;
+        }
+        bool paid = flow_pay(flow, quantum_us);
+        if (paid && flow_can_pay(flow)) {
+            flow->deficit_us -= flow->entries.first->cost_us;
+            return flow->entries.first;
+        }
+        flow_move(queue, flow, paid && flow->fresh);
     }
-    struct fair_entry *entry = lane->turn->entries.first;
-    lane->turn->deficit_us -= entry->cost_us;
-    return entry;
 }
 
 struct fair_entry *fair_queue_pop(struct fair_queue *queue, unsigned open)

@@ -371,6 +371,74 @@ static void test_cheap_jobs_come_in_turns_too(void **state)
     fair_queue_free(queue);
 }
 
+/* Who has nothing waiting when its job comes goes before those who always have. */
+static void test_sparse_customer_goes_first(void **state)
+{
+    (void)state;
+    queue_make(false, ENTRIES, ENTRIES, 10000);
+    for (size_t i = 0; i < 1000; i++)
+        assert_int_equal(push(i, i % 5, 10), ERR_OK);
+    for (int i = 0; i < 50; i++) /* what each has saved at first */
+        assert_int_not_equal(pop(), -1);
+    for (size_t i = 1000; i < 1050; i++) {
+        for (int k = 0; k < 7; k++)
+            assert_in_range(pop(), 0, 999);
+        assert_int_equal(push(i, 9, 10), ERR_OK);
+        assert_int_equal(pop(), i);
+    }
+    fair_queue_free(queue);
+}
+
+/* But not more than its part: one that sends the next job whenever one was popped gets as much as one that has all of them waiting. */
+static void test_nobody_gets_more_by_sending_one_by_one(void **state)
+{
+    (void)state;
+    unsigned served[3] = {0};
+    queue_make(false, ENTRIES, ENTRIES, 10000);
+    for (size_t i = 0; i < 1000; i++)
+        assert_int_equal(push(i, 0, 10), ERR_OK);
+    assert_int_equal(push(1001, 1, 10), ERR_OK);
+    assert_int_equal(push(1002, 2, 10), ERR_OK);
+    for (unsigned n = 0; n < 950; n++) {
+        const struct fair_entry *entry = fair_queue_pop(queue, FAIR_LANES_ALL);
+        served[entry->customer] += n >= 50; /* by then they have spent what they came with */
+        if (entry->customer > 0)
+            assert_int_equal(push((size_t)(entry - entries), entry->customer, 10), ERR_OK);
+    }
+    for (size_t c = 0; c < 3; c++)
+        assert_in_range(served[c], 297, 303);
+    fair_queue_free(queue);
+}
+
+/* Customers that come and go in any number leave no flow behind that another needs. */
+static void test_flows_never_run_out(void **state)
+{
+    (void)state;
+    enum { MAX = 20 };
+    queue_make(false, MAX, MAX, 10);
+    bool queued[ENTRIES] = {false};
+    uint64_t seed = 88172645463325252u;
+    for (unsigned n = 0; n < 200000; n++) {
+        seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
+        size_t i = seed % ENTRIES;
+        if (queued[i]) {
+            fair_queue_remove(queue, &entries[i]);
+            queued[i] = false;
+        } else if (seed >> 40 & 1) {
+            entries[i].lane = seed >> 41 & 1 ? LANE_LARGE : LANE_SMALL;
+            queued[i] = push(i, seed >> 42 & 1023, 1 + (int64_t)(seed >> 52 & 63)) == ERR_OK;
+        } else if (fair_queue_count(queue) > 0) {
+            queued[pop()] = false;
+        }
+    }
+    for (int i; (i = pop()) >= 0;)
+        queued[i] = false;
+    for (size_t i = 0; i < ENTRIES; i++)
+        assert_false(queued[i]);
+    assert_int_equal(fair_queue_cost_us(queue), 0);
+    fair_queue_free(queue);
+}
+
 static void test_fifo_has_no_lanes(void **state)
 {
     (void)state;
@@ -421,6 +489,9 @@ int main(void)
         cmocka_unit_test(test_customers_take_turns_in_each_lane),
         cmocka_unit_test(test_returned_entries_keep_their_lane),
         cmocka_unit_test(test_cheap_jobs_come_in_turns_too),
+        cmocka_unit_test(test_sparse_customer_goes_first),
+        cmocka_unit_test(test_nobody_gets_more_by_sending_one_by_one),
+        cmocka_unit_test(test_flows_never_run_out),
         cmocka_unit_test(test_fifo_has_no_lanes),
         cmocka_unit_test(test_senseless_configurations_are_refused),
     };
