@@ -84,6 +84,8 @@ void job_send(struct dispatch *d, struct job *job, size_t peer)
     job_list_append(&p->jobs, job);
     p->inflight++;
     p->large += is_large(d, job);
+    if (!is_large(d, job))
+        peer_note_small(p, d->now_us);
 }
 
 void job_requeue(struct dispatch *d, struct job *job, enum requeue_reason reason)

@@ -81,7 +81,9 @@ struct peer {
     unsigned busy_others;     /* of busy: for other APIs */
     struct job_list jobs;
     size_t inflight;
-    size_t large;       /* of them */
+    size_t large;      /* of them */
+    size_t small_peak; /* most of the others at once, when small_peak_us */
+    int64_t small_peak_us;
     int64_t service_us; /* what conversions take there, smoothed; 0: none was seen */
     int64_t heard_us;
     int64_t hello_us; /* when the last HELLO went out */
@@ -154,6 +156,8 @@ void job_forget(struct dispatch *d, struct job *job, const struct attempt *done)
 /* dispatch_peers.c */
 /* The least loaded peer that can take a job of this lane; false when there is none. In fifo every job is of the small one. */
 bool peer_choose(struct dispatch *d, enum lane lane, size_t *peer);
+/* A small job was sent there. */
+void peer_note_small(struct peer *peer, int64_t now_us);
 bool peers_have_room(const struct dispatch *d, enum lane lane);
 /* A conversion ended there. */
 void peer_learn_service(struct peer *peer, const struct wire_result *m);

@@ -29,12 +29,30 @@ static size_t own_slots(const struct peer *peer)
     return own > 0 ? own : 1;
 }
 
-/* Converters that large jobs may have. None is prefetched: a small one that comes is to be next. */
-static size_t large_slots(const struct dispatch *d, size_t own)
+/* Small jobs that the worker had at once, the most of late: it falls to 0 within DISPATCH_SMALL_US. */
+static size_t small_peak(const struct peer *peer, int64_t now_us)
 {
-    if (own == 1 || d->small_us == 0 || d->now_us - d->small_us >= DISPATCH_SMALL_US)
-        return own;
-    return own - (own + 3) / 4;
+    int64_t left_us = peer->small_peak_us + DISPATCH_SMALL_US - now_us;
+    return left_us <= 0 ? 0
+                        : (size_t)(((int64_t)peer->small_peak * left_us + DISPATCH_SMALL_US - 1) / DISPATCH_SMALL_US);
+}
+
+void peer_note_small(struct peer *peer, int64_t now_us)
+{
+    size_t small = peer->inflight - peer->large;
+    if (small < small_peak(peer, now_us))
+        return;
+    peer->small_peak = small;
+    peer->small_peak_us = now_us;
+}
+
+/* Converters that large jobs may have. None is prefetched: a small one that comes is to be next. */
+static size_t large_slots(const struct dispatch *d, const struct peer *peer, size_t own)
+{
+    size_t quarter = (own + 3) / 4, kept = small_peak(peer, d->now_us);
+    if (d->small_us != 0 && d->now_us - d->small_us < DISPATCH_SMALL_US && kept < quarter)
+        kept = quarter;
+    return kept + quarter < own ? own - kept : quarter;
 }
 
 /* Jobs that wait there for a converter; until it is known what conversions take, as many as there is credit for. */
@@ -42,7 +60,7 @@ static size_t prefetch(const struct peer *peer, size_t own)
 {
     if (peer->service_us == 0)
         return SIZE_MAX / 2;
-    return 1 + (size_t)((int64_t)own * DISPATCH_PREFETCH_US / peer->service_us);
+    return (size_t)(((int64_t)own * DISPATCH_PREFETCH_US + peer->service_us / 2) / peer->service_us);
 }
 
 static bool peer_has_room(const struct dispatch *d, const struct peer *peer, enum lane lane)
@@ -52,7 +70,7 @@ static bool peer_has_room(const struct dispatch *d, const struct peer *peer, enu
     size_t own = own_slots(peer);
     if (peer->inflight >= own + prefetch(peer, own))
         return false;
-    return lane == LANE_SMALL || d->config.fifo || peer->large < large_slots(d, own);
+    return lane == LANE_SMALL || d->config.fifo || peer->large < large_slots(d, peer, own);
 }
 
 bool peers_have_room(const struct dispatch *d, enum lane lane)
