@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Whether a job may still be taken in: books of the work that waits, and a forecast of how long one more job would wait. Pure: the time does not enter, only
- * what was measured. Not thread-safe.
+/* Whether a job may still be taken in: books of the work that waits, and a forecast of how long one more job would wait. Pure: the time is passed.
+ * Not thread-safe.
  *
- * The forecast follows the fair queue. A job of a customer with B of work before it in its lane waits until every other customer was served
- * min(its work, B + this job): so a customer with little is hardly delayed by one with much, and it is the one with much whose jobs are forecast
- * to be late, and are refused. That work, the prefetched jobs of the workers included, is divided by the converters at this server's disposal and
+ * The forecast follows the fair queue. A job waits until everybody in its lane had a turn; and behind other jobs of its own customer, until those are
+ * done, at the rate that the fair queue leaves to this customer when all others go on as they did in the last second. So a customer with little is hardly
+ * delayed by one with much, and it is the one with much whose jobs are forecast to be late, and are refused. That work, the prefetched jobs of the workers included, is divided by the converters at this server's disposal and
  * multiplied by what conversions take beside their estimated cost: so the forecast finds a new limit by itself when workers slow down, leave or come. */
 #ifndef CAVAGE_ADMISSION_H
 #define CAVAGE_ADMISSION_H
@@ -20,7 +20,7 @@ struct admission_books;
 struct admission_config {
     size_t jobs_max;          /* in the books at once, > 0 */
     int64_t target_us[LANES]; /* wait and p99 of service together, > 0 */
-    unsigned large_percent;   /* 1 .. 99: the part of the capacity that the large lane has while both wait */
+    unsigned large_percent;   /* of the capacity, the large lane's part while both wait; < 100 */
     bool fifo;                /* strict order of arrival: no lanes, no customers */
 };
 
@@ -49,14 +49,16 @@ void admission_set_capacity(struct admission_books *b, uint64_t slots_milli);
 /* A job's way: queue, then send or unqueue; after send, either unsend (it is queued again) or end. ERR_FULL: jobs_max are in the books; the job is not. */
 int admission_queue(struct admission_books *b, const struct admission_job *job);
 void admission_unqueue(struct admission_books *b, const struct admission_job *job);
-void admission_send(struct admission_books *b, const struct admission_job *job);
+void admission_send(struct admission_books *b, int64_t now_us, const struct admission_job *job);
 void admission_unsend(struct admission_books *b, const struct admission_job *job);
-/* It is with no worker any more. service_us: how long the converter was at it; 0 or less when it was not, or did not end well: nothing is learned. */
-void admission_end(struct admission_books *b, const struct admission_job *job, int64_t service_us);
+/* It is with no worker any more. service_us: how long the converter was at it; 0 or less when it was not, or did not end well: nothing is learned. cost_us: what
+ * such a job is estimated at now, as those will be that come next. */
+void admission_end(struct admission_books *b, const struct admission_job *job, int64_t service_us, int64_t cost_us);
 
 /* May this job be queued now? Nothing is booked. When nothing waits before it and a converter is free it always may. The wait may be what
  * p99 of service leaves of the target, a quarter of the target at least: slow conversions alone never close the door. Bounded work. */
-void admission_judge(const struct admission_books *b, const struct admission_job *job, struct admission_forecast *out);
+void admission_judge(struct admission_books *b, int64_t now_us, const struct admission_job *job,
+                     struct admission_forecast *out);
 
 struct admission_stats {
     int64_t wait_us[LANES];    /* forecast for a customer without other jobs and a job of mean cost */
@@ -64,6 +66,6 @@ struct admission_stats {
     int64_t stretch_permille;  /* what conversions take ÷ their estimated cost, of both lanes */
     uint64_t slots_milli;
 };
-void admission_stats(const struct admission_books *b, struct admission_stats *out);
+void admission_stats(struct admission_books *b, int64_t now_us, struct admission_stats *out);
 
 #endif
