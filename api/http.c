@@ -24,7 +24,10 @@
 #include <strings.h>
 #include <unistd.h>
 
-enum { POOL_BYTES = 32 * 1024 }; /* of each connection: request head, and a window for its body */
+enum {
+    POOL_BYTES = 32 * 1024, /* of each connection: request head, and a window for its body */
+    THREADS_MAX = 4         /* by default */
+};
 
 struct http {
     struct api *api;
@@ -343,10 +346,12 @@ static void on_panic(void *arg, const char *file, unsigned line, const char *rea
     abort();
 }
 
+/* The loop's one thread does about half of the work of a request, so more than a few cannot be kept busy; and each that sleeps more has to be woken
+ * more often. */
 static unsigned thread_count(unsigned wanted)
 {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    return wanted ? wanted : (cores > 0 ? (unsigned)cores : 1);
+    long half = sysconf(_SC_NPROCESSORS_ONLN) / 2;
+    return wanted ? wanted : half < 1 ? 1 : half > THREADS_MAX ? THREADS_MAX : (unsigned)half;
 }
 
 int http_start(struct api *api, struct http **out)

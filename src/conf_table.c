@@ -43,7 +43,7 @@ static const struct conf_key table[CONF_COUNT] = {
         "Whether listen may be an address that is not loopback. Keys and images then cross the network unencrypted, unless a proxy before it speaks TLS."),
     [CONF_API_OPS_LISTEN] = LISTEN("api", "ops_listen", "127.0.0.1:9180", OPS_HELP),
     [CONF_API_THREADS] = INT("api", "threads", 0, 64, "0", false,
-        "Threads that serve connections; 0 is one for each core."),
+        "Threads that serve connections; 0 is one for every two cores, at most 4: more sleep more, and cost more to wake."),
     [CONF_API_WORKERS] = ADDRESS("api", "workers", SOCKETS_MAX, "ipc://jobs.sock",
         "Where the workers take jobs, separated by spaces: their worker.listen."),
     [CONF_API_RESULTS] = ADDRESS("api", "results", 1, "ipc://results.sock",
