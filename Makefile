@@ -230,6 +230,9 @@ fuzz-build: $(FUZZ:%=$(B)/fuzz/%) $(B)/fuzz/seeds/fuzz_worker_convert
 bench: all $(BENCH) ## measure: cost of a resize, latency added, memory
 	@bench/run $(B)/bin $(B)/bench
 
+bench-load: all $(B)/bench/relay ## measure under load, with stub converters: dispatch, overload, one greedy customer, CPU of the API
+	@$(PYTHON) bench/load $(B)/bin $(B)/bench $(ARGS)
+
 soak: all ## send COUNT images of each kind through one converter, whose memory must stay flat
 	@$(PYTHON) bench/soak $(B)/bin --count $(COUNT) $(ARGS)
 
@@ -320,7 +323,7 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
 	@sed -n 's/^# \(Variables: .*\)/\n\1/p; s/^#\( \{12\}.*\)/\1/p' Makefile
 
-.PHONY: FORCE all programs run test suite check unit unit-build replay replay-build e2e fuzz fuzz-build bench soak lint lint-format lint-tidy \
+.PHONY: FORCE all programs run test suite check unit unit-build replay replay-build e2e fuzz fuzz-build bench bench-load soak lint lint-format lint-tidy \
         lint-cppcheck lint-scripts sizes format sample man images install setup clean help
 
 -include $(OBJ:.o=.d)
