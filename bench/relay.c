@@ -103,11 +103,15 @@ static void on_accept(void *arg, int fd, uint32_t events)
 {
     struct relay *relay = arg;
     (void)events;
+    /* cppcheck-suppress nullPointer ; nobody asks who it is */
     int client = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    struct conn *conn = client >= 0 ? calloc(1, sizeof(*conn)) : NULL;
-    if (!conn)
+    if (client < 0)
         return;
-    *conn = (struct conn){.relay = relay, .body.customer = 1};
+    struct conn *conn = calloc(1, sizeof(*conn));
+    if (!conn)
+        exit(1);
+    conn->relay = relay;
+    conn->body.customer = 1;
     if (loop_watch(relay->loop, client, EPOLLIN, on_data, conn, &conn->watch) != ERR_OK)
         exit(1);
 }
