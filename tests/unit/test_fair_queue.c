@@ -250,12 +250,13 @@ static bool is_large(int i)
 static int64_t large_percent_of(int64_t cost_us)
 {
     int64_t all_us = 0, large_us = 0;
-    while (all_us < cost_us) {
+    do {
         const struct fair_entry *entry = fair_queue_pop(queue, FAIR_LANES_ALL);
         assert_non_null(entry);
         all_us += entry->cost_us;
         large_us += entry->lane == LANE_LARGE ? entry->cost_us : 0;
-    }
+    } while (all_us < cost_us);
+    assert_true(all_us > 0);
     return large_us * 100 / all_us;
 }
 
