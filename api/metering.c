@@ -116,8 +116,10 @@ static bool record(struct metering *m, struct request *r, unsigned status, const
     if (r->state != REQUEST_EXPIRED &&
         r->staged_us) /* else the body is not complete, and another thread may be at work on it */
         fill_job(r, &u);
-    if (has_result)
+    if (has_result) {
         u.output_bytes = r->result_len;
+        u.outputs = r->conversion.outputs;
+    }
     u.total_us = (uint64_t)((r->answered_us ? r->answered_us : clock_monotonic_us()) - r->started_us);
     bool written = append(m, &u, &r->ref);
     r->resolved = !written;

@@ -41,8 +41,10 @@ static void take_conversion(struct conversion *c, const struct wire_result *m)
     if (m->outcome != OUTCOME_OK)
         return;
     c->output_format = format(m->output_format);
-    if (m->output_width && m->output_height)
-        c->output_pixels = pixels(m->output_width, m->output_height, 1);
+    if (m->output_width && m->output_height) {
+        c->output_pixels = pixels(m->output_width, m->output_height, m->output_pages);
+        c->outputs = 1;
+    }
 }
 
 void outcome_result(struct request *r, const struct wire_result *m, size_t body_len)

@@ -41,7 +41,8 @@ enum request_state {
 /* What the worker told of the conversion. */
 struct conversion {
     enum image_format input_format, output_format;
-    uint64_t input_pixels, output_pixels;
+    uint64_t input_pixels, output_pixels; /* of all pages and frames, and of all outputs */
+    uint32_t outputs;                     /* pictures made */
     uint64_t cpu_us, wait_us, convert_us;
     char worker[ID_HEX_SIZE];
 };

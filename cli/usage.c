@@ -15,7 +15,7 @@
 
 enum { OPT_CUSTOMER, OPT_FROM, OPT_TO, OPT_BY, OPT_FORMAT, OPT_DATA, OPT_CONFIG };
 enum format { FORMAT_TABLE, FORMAT_CSV, FORMAT_JSON };
-enum { TABLE_COLUMNS = 11, PERIOD_SIZE = 32 };
+enum { TABLE_COLUMNS = 12, PERIOD_SIZE = 32 };
 
 static const char *const by_names[] = {
     [USAGE_BY_HOUR] = "hour", [USAGE_BY_DAY] = "day", [USAGE_BY_MONTH] = "month", NULL};
@@ -35,6 +35,7 @@ static const struct {
     {"input_pixels", offsetof(struct usage_row, input_pixels)},
     {"output_pixels", offsetof(struct usage_row, output_pixels)},
     {"cpu_us", offsetof(struct usage_row, cpu_us)},
+    {"outputs", offsetof(struct usage_row, outputs)},
 };
 enum { COUNTS = sizeof(counts) / sizeof(counts[0]) };
 
@@ -90,6 +91,7 @@ static void table_row(struct report *report, const char *period, const char *cus
     table_addf(table, "%" PRIu64, row->requests);
     table_addf(table, "%" PRIu64, row->succeeded);
     table_addf(table, "%" PRIu64, row->unconfirmed);
+    table_addf(table, "%" PRIu64, row->outputs);
     units_bytes(row->input_bytes, text);
     table_add(table, text);
     units_bytes(row->output_bytes, text);
@@ -143,9 +145,10 @@ static int on_row(void *arg, const struct usage_row *row)
 static int begin_report(struct report *report)
 {
     static const char *const titles[TABLE_COLUMNS] = {"PERIOD (UTC)", "CUSTOMER",    "OPERATION", "REQUESTS",
-                                                      "OK",           "UNCONFIRMED", "IN",        "OUT",
-                                                      "MPIX IN",      "MPIX OUT",    "CPU S"};
-    static const bool right[TABLE_COLUMNS] = {false, false, false, true, true, true, true, true, true, true, true};
+                                                      "OK",           "UNCONFIRMED", "OUTPUTS",   "IN",
+                                                      "OUT",          "MPIX IN",     "MPIX OUT",  "CPU S"};
+    static const bool right[TABLE_COLUMNS] = {false, false, false, true, true, true,
+                                              true,  true,  true,  true, true, true};
     if (report->format == FORMAT_CSV) {
         fputs("start,end,customer,operation", stdout);
         for (size_t i = 0; i < COUNTS; i++)

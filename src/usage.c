@@ -61,6 +61,7 @@ static const struct field fields[] = {
     PLAIN(confirmed, KIND_BOOL),
     PLAIN(body_digest, KIND_DIGEST),
     PLAIN(count, KIND_U32),
+    PLAIN(outputs, KIND_U32),
 };
 enum { FIELD_COUNT = sizeof fields / sizeof fields[0] };
 

@@ -60,11 +60,11 @@ static json_t *files_json(const struct manifest *m)
 
 static json_t *totals_json(const struct usage_row *t)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "requests", (json_int_t)t->requests, "succeeded",
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "requests", (json_int_t)t->requests, "succeeded",
                      (json_int_t)t->succeeded, "unconfirmed", (json_int_t)t->unconfirmed, "input_bytes",
                      (json_int_t)t->input_bytes, "output_bytes", (json_int_t)t->output_bytes, "input_pixels",
                      (json_int_t)t->input_pixels, "output_pixels", (json_int_t)t->output_pixels, "cpu_us",
-                     (json_int_t)t->cpu_us);
+                     (json_int_t)t->cpu_us, "outputs", (json_int_t)t->outputs);
 }
 
 static json_t *inputs_json(const struct manifest *m)

@@ -122,6 +122,7 @@ static void add_numbers(struct usage_row *to, const struct usage_row *row)
     to->input_pixels += row->input_pixels;
     to->output_pixels += row->output_pixels;
     to->cpu_us += row->cpu_us;
+    to->outputs += row->outputs;
 }
 
 int usage_table_add(struct usage_table *table, const struct usage_record *record, size_t packed_bytes)
@@ -136,7 +137,8 @@ int usage_table_add(struct usage_table *table, const struct usage_record *record
                             .output_bytes = record->output_bytes,
                             .input_pixels = record->input_pixels,
                             .output_pixels = record->output_pixels,
-                            .cpu_us = record->cpu_us};
+                            .cpu_us = record->cpu_us,
+                            .outputs = record->outputs};
     add_numbers(&entry->row, &row);
     entry->records++;
     entry->packed_bytes += packed_bytes;

@@ -305,6 +305,7 @@ int wire_pack_result(const struct wire_result *m, size_t body_len, wire_alloc_fn
     p.output_format = m->output_format;
     p.output_width = m->output_width;
     p.output_height = m->output_height;
+    p.output_pages = m->output_pages;
     p.cpu_us = m->cpu_us;
     p.wait_us = m->wait_us;
     p.convert_us = m->convert_us;
@@ -332,6 +333,7 @@ int wire_unpack_result(const struct frame *f, struct wire_result *m)
     m->output_format = p->output_format;
     m->output_width = p->output_width;
     m->output_height = p->output_height;
+    m->output_pages = p->output_pages;
     m->cpu_us = p->cpu_us;
     m->wait_us = p->wait_us;
     m->convert_us = p->convert_us;

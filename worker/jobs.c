@@ -327,6 +327,7 @@ static void finish_resize(struct jobs *jobs, struct job *j, const struct pool_re
     r->output_format = result->made.format;
     r->output_width = result->made.width;
     r->output_height = result->made.height;
+    r->output_pages = result->made.pages;
     job_end(jobs, j, r, result->output, result->output_len);
 }
 

@@ -30,14 +30,15 @@ struct usage_record {
     char request[WIRE_REQUEST_SIZE];
     uint32_t status;
     char outcome[32];
-    uint64_t input_bytes, output_bytes, input_pixels, output_pixels;
+    uint64_t input_bytes, output_bytes, input_pixels, output_pixels; /* of all frames and all outputs */
     char input_format[8], output_format[8];
     uint64_t cpu_us, queue_us, convert_us, total_us;
     char worker[USAGE_TOKEN_SIZE];
     bool confirmed;
     bool has_body_digest;
     uint8_t body_digest[WIRE_DIGEST_BYTES];
-    uint32_t count; /* requests it stands for, at least 1 */
+    uint32_t count;   /* requests it stands for, at least 1 */
+    uint32_t outputs; /* pictures that were made: 0 unless the answer has some */
 };
 
 /* Pack into out; *len bytes. Control characters in text become '?', so that every record can be packed. ERR_RANGE if it does not fit size. */

@@ -30,6 +30,7 @@ struct usage_row {
     uint64_t succeeded;   /* of them, answered with a status below 400 */
     uint64_t unconfirmed; /* of them, never known to have left */
     uint64_t input_bytes, output_bytes, input_pixels, output_pixels, cpu_us;
+    uint64_t outputs; /* pictures that were made */
 };
 
 /* Called for each row, ordered by period, customer, operation. 0 to go on; anything else ends the report and is returned. */

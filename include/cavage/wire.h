@@ -96,7 +96,7 @@ struct wire_result {
     enum outcome outcome;
     char detail[WIRE_DETAIL_SIZE];
     uint32_t input_format, input_width, input_height, input_pages; /* format: enum image_format */
-    uint32_t output_format, output_width, output_height;
+    uint32_t output_format, output_width, output_height, output_pages;
     uint64_t cpu_us, wait_us, convert_us;
     uint64_t limit_value, actual_value;
     enum wire_parameter parameter;

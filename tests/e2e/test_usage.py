@@ -44,6 +44,22 @@ def test_open_hour_shows_every_answer(make_system):
     assert table["bob", "info"]["requests"] == 1
 
 
+def test_every_frame_of_an_animation_counts(make_system):
+    running = make_system()
+    key = running.new_customer("ann")
+    out = io.BytesIO()
+    frames = [images.scene(80, 60, seed) for seed in range(5)]
+    frames[0].save(out, "GIF", save_all=True, append_images=frames[1:])
+    moving = running.post("/v1/resize?width=40&format=webp", out.getvalue(), key)
+    assert moving.status_code == 200 and images.decoded(moving.content).n_frames == 5
+    assert running.post("/v1/resize?width=40&format=png", out.getvalue(), key).status_code == 200
+    assert running.post("/v1/info", out.getvalue(), key).status_code == 200
+    table = {row["operation"]: row for row in rows_of(running, 3)}
+    assert table["resize"]["input_pixels"] == 2 * 5 * 80 * 60
+    assert table["resize"]["output_pixels"] == 6 * 40 * 30
+    assert (table["resize"]["outputs"], table["info"]["outputs"]) == (2, 0)
+
+
 def test_hour_is_closed_into_files_that_agree(make_system):
     running = make_system()
     key = running.new_customer("ann")

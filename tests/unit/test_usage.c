@@ -29,7 +29,8 @@ static struct usage_record sample(void)
                              .convert_us = 5600,
                              .total_us = 6001,
                              .has_body_digest = true,
-                             .count = 1};
+                             .count = 1,
+                             .outputs = 3};
     snprintf(r.request_id, sizeof r.request_id, "%s", "0123456789abcdef");
     snprintf(r.idempotency_key, sizeof r.idempotency_key, "%s", "a-key");
     snprintf(r.customer, sizeof r.customer, "%s", "ann");
@@ -76,6 +77,7 @@ static void test_packed_record_is_protobuf(void **state)
     assert_int_equal(m->total_us, in.total_us);
     assert_int_equal(m->body_digest.len, sizeof in.body_digest);
     assert_int_equal(m->count, 1);
+    assert_int_equal(m->outputs, 3);
     assert_int_equal(m->base.n_unknown_fields, 0);
     /* And the other way round. */
     m->confirmed = true;
@@ -226,6 +228,7 @@ static void test_json_is_json(void **state)
     assert_string_equal(json_string_value(json_object_get(json, "time")), "2026-01-02T03:04:05.678Z");
     assert_string_equal(json_string_value(json_object_get(json, "request")), "q\"\\\xef\xbf\xbd\xc3\xa4");
     assert_int_equal(json_integer_value(json_object_get(json, "output_bytes")), 17);
+    assert_int_equal(json_integer_value(json_object_get(json, "outputs")), 3);
     assert_true(json_is_false(json_object_get(json, "confirmed")));
     assert_int_equal(strlen(json_string_value(json_object_get(json, "body_digest"))), 64);
     json_decref(json);

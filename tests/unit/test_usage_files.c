@@ -76,6 +76,7 @@ static void add_batch(int64_t hour, int count, int customers)
         snprintf(r.operation, sizeof r.operation, "%s", i % 3 == 0 ? "info" : "resize");
         r.input_bytes = 1000;
         r.cpu_us = (uint64_t)i;
+        r.outputs = i % 3 == 0 ? 0 : 2;
         assert_int_equal(usage_pack(&r, packed, sizeof packed, &len), ERR_OK);
         assert_int_equal(usage_add(body, USAGE_BODY_MAX, &body_len, packed, len, i % 5 != 0), ERR_OK);
     }
@@ -222,6 +223,7 @@ static void test_hour_has_every_record_once(void **state)
         assert_int_equal(total(json, "unconfirmed"), 100);
         assert_int_equal(total(json, "input_bytes"), 500000);
         assert_int_equal(total(json, "cpu_us"), 5 * 99 * 100 / 2);
+        assert_int_equal(total(json, "outputs"), 5 * 66 * 2);
         json_decref(json);
         char raw[64], index[64];
         snprintf(raw, sizeof raw, "raw/2026/01/31/%02d.jsonl.zst", 12 + (int)i);
@@ -263,9 +265,9 @@ static void test_csv_is_as_documented(void **state)
         csv,
         "BillingAccountId,ChargePeriodStart,ChargePeriodEnd,ChargeCategory,ServiceName,SkuId,ConsumedQuantity,"
         "ConsumedUnit,Requests,Succeeded,Unconfirmed,InputBytes,OutputBytes,InputPixels,OutputPixels,"
-        "CpuMicroseconds\n"
-        "customer-0,2026-01-31T22:00:00Z,2026-01-31T23:00:00Z,Usage,Cavage,info,1,Requests,1,1,1,1000,0,0,0,0\n"
-        "customer-0,2026-01-31T22:00:00Z,2026-01-31T23:00:00Z,Usage,Cavage,resize,2,Requests,2,2,0,2000,0,0,0,3\n");
+        "CpuMicroseconds,Outputs\n"
+        "customer-0,2026-01-31T22:00:00Z,2026-01-31T23:00:00Z,Usage,Cavage,info,1,Requests,1,1,1,1000,0,0,0,0,0\n"
+        "customer-0,2026-01-31T22:00:00Z,2026-01-31T23:00:00Z,Usage,Cavage,resize,2,Requests,2,2,0,2000,0,0,0,3,4\n");
     free(csv);
 }
 
@@ -490,6 +492,55 @@ static void test_torn_tail_makes_no_version(void **state)
     assert_false(make_hour(HOUR));
 }
 
+static void put(const char *name, const char *data, size_t len)
+{
+    char path[FS_PATH_SIZE];
+    snprintf(path, sizeof path, "%s/%s", usage_dir, name);
+    assert_int_equal(fs_write_atomic(path, data, len, 0640), ERR_OK);
+}
+
+static void hex_of(const char *data, size_t len, char hex[DIGEST_HEX_SIZE])
+{
+    uint8_t digest[DIGEST_BYTES];
+    digest_of((const uint8_t *)data, len, digest);
+    hex_encode(digest, sizeof digest, hex);
+}
+
+static void test_report_reads_files_without_later_columns(void **state)
+{
+    static const char csv[] = "hourly/2026/01/31/22.v1.csv", described[] = "hourly/2026/01/31/22.v1.manifest.json";
+    char hex[DIGEST_HEX_SIZE], hex_before[DIGEST_HEX_SIZE];
+    struct rows rows;
+    size_t len, manifest_len;
+    (void)state;
+    add_batch(HOUR, 3, 1);
+    assert_true(make_hour(HOUR));
+    assert_int_equal(report(&rows, USAGE_BY_HOUR, NULL, 0, INT64_MAX), 3);
+    assert_int_equal(rows.row[1].outputs, 4);
+    char *text = slurp(csv, &len);
+    char *json = slurp(described, &manifest_len);
+    hex_of(text, len, hex);
+    /* Cut the last field off each line. */
+    char *to = text;
+    char *rest = NULL;
+    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        size_t kept = (size_t)(strrchr(line, ',') - line);
+        memmove(to, line, kept);
+        to[kept] = '\n';
+        to += kept + 1;
+    }
+    hex_of(text, (size_t)(to - text), hex_before);
+    memcpy(strstr(json, hex), hex_before, strlen(hex_before));
+    put(csv, text, (size_t)(to - text));
+    put(described, json, manifest_len);
+    assert_int_equal(report(&rows, USAGE_BY_HOUR, NULL, 0, INT64_MAX), 3);
+    assert_int_equal(rows.count, 2);
+    assert_int_equal(rows.row[1].cpu_us, 3);
+    assert_int_equal(rows.row[1].outputs, 0);
+    free(text);
+    free(json);
+}
+
 static void test_report_finds_changed_files(void **state)
 {
     (void)state;
@@ -542,6 +593,7 @@ int main(void)
         TEST(test_report_reads_rollups_that_are_up_to_date),
         TEST(test_log_that_lost_what_was_billed_makes_no_version),
         TEST(test_torn_tail_makes_no_version),
+        TEST(test_report_reads_files_without_later_columns),
         TEST(test_report_finds_changed_files),
         cmocka_unit_test(test_periods_begin_and_end_where_they_should),
     };

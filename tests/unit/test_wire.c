@@ -223,6 +223,7 @@ static void test_result_crosses_whole_and_unknown_outcome_is_internal(void **sta
                               .output_format = 7,
                               .output_width = 8,
                               .output_height = 9,
+                              .output_pages = 15,
                               .cpu_us = 10,
                               .wait_us = 11,
                               .convert_us = 12,
@@ -236,6 +237,7 @@ static void test_result_crosses_whole_and_unknown_outcome_is_internal(void **sta
     assert_string_equal(in.detail, out.detail);
     assert_true(out.input_format == 3 && out.input_width == 4 && out.input_height == 5 && out.input_pages == 6);
     assert_true(out.output_format == 7 && out.output_width == 8 && out.output_height == 9);
+    assert_int_equal(out.output_pages, 15);
     assert_true(out.cpu_us == 10 && out.wait_us == 11 && out.convert_us == 12);
     assert_true(out.limit_value == 13 && out.actual_value == 14);
     assert_string_equal(wire_parameter_text(out.parameter), "page");
