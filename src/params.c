@@ -9,8 +9,7 @@
 
 enum { NAME_SIZE = 64 };
 
-/* Percent-decode into out. ERR_INVALID for a bad escape or a byte that no parameter can hold, ERR_RANGE if it is too long. */
-static int decode(const char *text, size_t len, char *out, size_t size)
+int params_decode(const char *text, size_t len, char *out, size_t size)
 {
     size_t n = 0;
     for (size_t i = 0; i < len; i++) {
@@ -66,7 +65,7 @@ static int pair_read(const char *text, size_t len, struct params *p, bool *seen,
     size_t name_len = equals ? (size_t)(equals - text) : len;
     char name[NAME_SIZE];
     char value[PARAMS_VALUE_SIZE];
-    if (name_len == 0 || decode(text, name_len, name, sizeof(name)))
+    if (name_len == 0 || params_decode(text, name_len, name, sizeof(name)))
         return params_refuse(problem, "", "the query must be name=value pairs joined by &, percent-encoded");
     size_t i = params_option_find(name);
     if (i == params_option_count)
@@ -76,7 +75,7 @@ static int pair_read(const char *text, size_t len, struct params *p, bool *seen,
         return params_refuse(problem, o->name, "given more than once");
     seen[i] = true;
     size_t value_len = equals ? len - name_len - 1 : 0;
-    if (value_len == 0 || decode(equals + 1, value_len, value, sizeof(value)) || o->kind->read(o, value, p))
+    if (value_len == 0 || params_decode(equals + 1, value_len, value, sizeof(value)) || o->kind->read(o, value, p))
         return refuse_value(problem, o);
     return 0;
 }

@@ -43,6 +43,9 @@ void value_write_decimal(uint32_t n, unsigned digits, char text[PARAMS_VALUE_SIZ
 /* A CSS name, or RGB, RGBA, RRGGBB, RRGGBBAA in hex with or without "#". */
 int value_read_colour(const char *text, uint8_t rgba[4]);
 
+/* Percent-decode into out. ERR_INVALID for a bad escape or a byte that no parameter can hold, ERR_RANGE if it is too long. */
+int params_decode(const char *text, size_t len, char *out, size_t size);
+
 int css_colour_find(const char *name, uint8_t rgba[4]);
 
 /* Fill the problem; returns ERR_INVALID. */
