@@ -234,10 +234,10 @@ int wire_unpack_job(const struct frame *f, struct wire_job *m)
     m->sequence = p->sequence;
     m->job = p->job;
     m->remaining_ms = p->remaining_ms;
-    m->operation = p->operation == OPERATION_INFO ? OPERATION_INFO : OPERATION_RESIZE;
-    bool ok = take_id(&p->api_boot, &m->api_boot) && take_id(&p->worker_boot, &m->worker_boot) &&
+    bool known = p->operation >= OPERATION_RESIZE && p->operation <= OPERATION_RENDITIONS;
+    m->operation = known ? (enum operation)p->operation : OPERATION_RESIZE;
+    bool ok = known && take_id(&p->api_boot, &m->api_boot) && take_id(&p->worker_boot, &m->worker_boot) &&
               is_count(p->sequence) && p->job != 0 && p->remaining_ms <= REMAINING_MS_MAX &&
-              (p->operation == OPERATION_RESIZE || p->operation == OPERATION_INFO) &&
               take_text(p->request, m->request, sizeof m->request) &&
               take_text(p->traceparent, m->traceparent, sizeof m->traceparent);
     release(p);
@@ -282,6 +282,34 @@ const char *wire_parameter_text(enum wire_parameter parameter)
     return (unsigned)parameter < WIRE_PARAMETERS ? parameters[parameter] : "";
 }
 
+static size_t put_outputs(const struct wire_result *m, Cavage__Output *outputs, Cavage__Output **refs)
+{
+    for (size_t i = 0; i < m->output_count; i++) {
+        const struct wire_output *o = &m->outputs[i];
+        cavage__output__init(&outputs[i]);
+        outputs[i].format = o->format;
+        outputs[i].width = o->width;
+        outputs[i].height = o->height;
+        outputs[i].pages = o->pages;
+        outputs[i].bytes = o->bytes;
+        refs[i] = &outputs[i];
+    }
+    return m->output_count;
+}
+
+/* False when there are too many of them. */
+static bool take_outputs(const Cavage__Result *p, struct wire_result *m)
+{
+    m->output_count = p->n_outputs <= WIRE_OUTPUTS_MAX ? p->n_outputs : 0;
+    for (size_t i = 0; i < m->output_count; i++) {
+        const Cavage__Output *o = p->outputs[i];
+        m->outputs[i] = (struct wire_output){
+            .format = o->format, .width = o->width, .height = o->height, .pages = o->pages, .bytes = o->bytes};
+    }
+    m->failed_output = p->failed_output;
+    return p->n_outputs <= WIRE_OUTPUTS_MAX && p->failed_output <= WIRE_OUTPUTS_MAX;
+}
+
 int wire_pack_result(const struct wire_result *m, size_t body_len, wire_alloc_fn alloc, uint8_t **data, size_t *len,
                      uint8_t **body)
 {
@@ -290,7 +318,11 @@ int wire_pack_result(const struct wire_result *m, size_t body_len, wire_alloc_fn
     Cavage__Result p;
     cavage__result__init(&p);
     uint64_t held[WIRE_HELD_MAX];
+    Cavage__Output outputs[WIRE_OUTPUTS_MAX];
+    Cavage__Output *refs[WIRE_OUTPUTS_MAX];
     int err = put_status(&m->status, &status, held);
+    if (!err && m->output_count > WIRE_OUTPUTS_MAX)
+        err = ERR_RANGE;
     if (err)
         return err;
     p.status = &status;
@@ -306,6 +338,9 @@ int wire_pack_result(const struct wire_result *m, size_t body_len, wire_alloc_fn
     p.output_width = m->output_width;
     p.output_height = m->output_height;
     p.output_pages = m->output_pages;
+    p.failed_output = m->failed_output;
+    p.n_outputs = put_outputs(m, outputs, refs);
+    p.outputs = refs;
     p.cpu_us = m->cpu_us;
     p.wait_us = m->wait_us;
     p.convert_us = m->convert_us;
@@ -321,7 +356,8 @@ int wire_unpack_result(const struct frame *f, struct wire_result *m)
     if (!p)
         return ERR_INVALID;
     int err = p->status ? take_status(p->status, &m->status) : ERR_RANGE;
-    bool ok = !err && is_count(p->sequence) && p->job != 0 && take_text(p->detail, m->detail, sizeof m->detail);
+    bool ok = !err && is_count(p->sequence) && p->job != 0 && take_text(p->detail, m->detail, sizeof m->detail) &&
+              take_outputs(p, m);
     m->sequence = p->sequence;
     m->job = p->job;
     /* A newer worker may know outcomes that we do not; to drop its answer would hide the job. */

@@ -200,6 +200,8 @@ static void lie(const struct stage *stage)
 {
     memset(stage->output, 'x', stage->output_bytes);
     stage->answer->len = stage->output_bytes;
+    if (stage->answer->output_count > 0)
+        stage->answer->outputs[0].len = UINT64_MAX;
 }
 
 /* Answers without end, each as good as an answer can be. */
@@ -263,6 +265,12 @@ void act_out(enum act act, int channel, const struct control_job *job, uint8_t *
     const struct stage stage = {channel, job->sleep_us, output, output_bytes, answer};
     memcpy(output, pixel_png, sizeof(pixel_png));
     answer->len = sizeof(pixel_png);
+    if (job->operation == OPERATION_RENDITIONS) {
+        /* One picture stands for all of them. */
+        answer->output_count = job->outputs;
+        for (size_t i = 0; i < job->outputs && i < WIRE_OUTPUTS_MAX; i++)
+            answer->outputs[i].len = answer->len;
+    }
     if ((unsigned)act < ACT_COUNT && acts[act].play)
         acts[act].play(&stage);
 }

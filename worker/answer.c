@@ -16,6 +16,7 @@ static const char *const by_detail[DETAIL_COUNT] = {
     [DETAIL_SVG_OFF] = LIMITS_NO_SVG,
     [DETAIL_SVG] = "the SVG is malformed, nested too deep, declares entities, or has no size",
     [DETAIL_EMBEDDED] = "the SVG embeds what is no plain PNG or JPEG, or pictures with too many pixels",
+    [DETAIL_SUM_BYTES] = "the outputs together have more bytes than an answer may have",
     [DETAIL_PAGE] = "the image has no such page; limit is the last, counted from 0",
 };
 

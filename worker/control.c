@@ -23,11 +23,14 @@ static int err_of_socket(void)
 
 int control_send(int fd, const void *message, size_t len, const int *fds, size_t fd_count)
 {
-    char copy[2048];
-    if (fd_count > CONTROL_FDS_MAX || len > sizeof(copy))
+    /* sendmsg reads it and no more, though its type does not say so. */
+    union {
+        const void *in;
+        void *out;
+    } data = {.in = message};
+    if (fd_count > CONTROL_FDS_MAX)
         return ERR_RANGE;
-    memcpy(copy, message, len);
-    struct iovec iov = {.iov_base = copy, .iov_len = len};
+    struct iovec iov = {.iov_base = data.out, .iov_len = len};
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
     union ancillary ancillary;
     if (fd_count > 0) {

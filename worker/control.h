@@ -39,6 +39,7 @@ struct control_job {
     uint32_t sleep_us;    /* of ACT_SLEEP */
     uint32_t adopted;     /* 1: the supervisor is the parent by now, not the process in between */
     uint32_t deadline_ms; /* after which the converter ends itself, should the supervisor be gone */
+    uint32_t outputs;     /* how many are asked for */
     uint64_t nonce;       /* of this job; its answer repeats it, so that none can be made beforehand */
     uint64_t len;
     struct limits limits;
@@ -53,6 +54,9 @@ struct control_answer {
     uint64_t len;
     uint64_t limit_value, actual_value;
     struct convert_info info;
+    uint32_t failed_output;
+    uint32_t output_count;
+    struct convert_output outputs[WIRE_OUTPUTS_MAX]; /* of renditions, within len */
 };
 
 /* Send one message with up to CONTROL_FDS_MAX descriptors, without waiting. ERR_AGAIN, ERR_CLOSED, ERR_IO. */

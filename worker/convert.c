@@ -4,9 +4,9 @@
 
 #include "cavage/err.h"
 #include "cavage/svg.h"
+#include "convert_parts.h"
 #include "encode.h"
-#include "geometry.h"
-#include "steps.h"
+#include "source.h"
 
 #include <string.h>
 #include <time.h>
@@ -151,7 +151,7 @@ static bool has_pages(enum image_format format)
 }
 
 /* Open with the format's loader; nothing is decoded yet. */
-static int load(struct steps *s, struct loading how)
+static int load_afresh(struct steps *s, struct loading how)
 {
     VipsBlob *blob = vips_blob_new(NULL, s->data, s->len);
     VipsOperation *op = vips_operation_new(loaders[s->format].operation);
@@ -172,7 +172,6 @@ static int load(struct steps *s, struct loading how)
     return steps_take(s, failed, image);
 }
 
-/* Open, and judge by what the loader itself read. */
 /* What a renderer is not to see. */
 static int prepare_svg(struct steps *s, const struct limits *limits)
 {
@@ -185,6 +184,18 @@ static int prepare_svg(struct steps *s, const struct limits *limits)
     return err ? steps_fail(s, OUTCOME_UNDECODABLE, DETAIL_SVG) : 0;
 }
 
+/* Open for the header: again, or as another output found it. */
+static int load(struct steps *s)
+{
+    if (s->source && source_find_opened(s))
+        return 0;
+    int err = load_afresh(s, (struct loading){1, 1.0});
+    /* What is drawn is drawn for each output. */
+    if (!err && s->source && s->format != IMAGE_SVG)
+        source_keep_opened(s);
+    return err;
+}
+
 /* What the loader itself read of one page, or of all. */
 static int check_pixels(struct steps *s, const struct limits *limits)
 {
@@ -194,6 +205,7 @@ static int check_pixels(struct steps *s, const struct limits *limits)
     return pixels > most ? steps_fail_too_large(s, (enum convert_detail)(DETAIL_LIMITS + limit), most, pixels) : 0;
 }
 
+/* Open, and judge by what the loader itself read. */
 static int open_checked(struct steps *s, const struct limits *limits)
 {
     s->format = image_sniff(s->data, s->len);
@@ -202,7 +214,7 @@ static int open_checked(struct steps *s, const struct limits *limits)
     if (!limits_know(limits, s->format))
         return steps_fail(s, OUTCOME_NOT_AN_IMAGE, DETAIL_SVG_OFF);
     int err = s->format == IMAGE_SVG ? prepare_svg(s, limits) : 0;
-    if (err || (err = load(s, (struct loading){1, 1.0})) || (err = check_pixels(s, limits)))
+    if (err || (err = load(s)) || (err = check_pixels(s, limits)))
         return err;
     const char *codec;
     if (s->format == IMAGE_AVIF && !vips_image_get_string(s->at, "heif-compression", &codec) &&
@@ -211,38 +223,78 @@ static int open_checked(struct steps *s, const struct limits *limits)
     return 0;
 }
 
-/* A pixel more is an error of libvips. */
-enum { SVG_DRAWN_SIDE_MAX = 32767 };
-
-/* Let the decoder scale where it can, as far as quality allows: JPEG to no less than twice the target, WebP to the target, SVG up to it, too. */
-static int load_shrunk(struct steps *s, uint32_t to_width, uint32_t to_height)
+/* The pixels that outputs share, decoded for the first of them. */
+static int load_shared(struct steps *s)
 {
-    bool sideways = vips_image_get_orientation_swap(s->at) && !s->all_pages;
+    if (source_find_decoded(s))
+        return 0;
+    int err = load_afresh(s, (struct loading){(int)s->source->coarse, 1.0});
+    return err ? err : source_keep_decoded(s);
+}
+
+static bool is_shared(const struct steps *s)
+{
+    return s->source && s->source->shared && s->format != IMAGE_SVG;
+}
+
+/* Whether it will be turned by a quarter to be upright. */
+static bool is_sideways(const struct steps *s)
+{
+    return vips_image_get_orientation_swap(s->at) && !s->all_pages;
+}
+
+/* How many pixels of the image go into one of the target. */
+static double shrink_to(struct steps *s, uint32_t to_width, uint32_t to_height)
+{
+    bool sideways = is_sideways(s);
     double width = vips_image_get_width(s->at);
     double height = steps_frame_height(s);
     double shrink_h = width / (sideways ? to_height : to_width);
     double shrink_v = height / (sideways ? to_width : to_height);
-    double shrink = VIPS_MIN(shrink_h, shrink_v);
-    if (s->format == IMAGE_JPEG && shrink >= 4)
-        return load(s, (struct loading){shrink >= 16 ? 8 : shrink >= 8 ? 4 : 2, 1.0});
-    if (s->format == IMAGE_WEBP && shrink > 1)
-        return load(s, (struct loading){1, 1.0 / shrink});
+    return VIPS_MIN(shrink_h, shrink_v);
+}
+
+/* How far a decoder may shrink: no less than twice the target is left for the kernel. */
+static uint32_t decoder_shrink(const struct steps *s, double shrink)
+{
+    if (s->format != IMAGE_JPEG || shrink < 4)
+        return 1;
+    return shrink >= 16 ? 8 : shrink >= 8 ? 4 : 2;
+}
+
+/* A pixel more is an error of libvips. */
+enum { SVG_DRAWN_SIDE_MAX = 32767 };
+
+/* SVG is drawn at its size. */
+static int draw(struct steps *s, double shrink)
+{
+    int side = VIPS_MAX(vips_image_get_width(s->at), vips_image_get_height(s->at));
+    return load_afresh(s, (struct loading){1, VIPS_MIN(1.0 / shrink, (double)SVG_DRAWN_SIDE_MAX / side)});
+}
+
+/* Let the decoder scale where it can, as far as quality allows: to no less than twice the target, and SVG to it or up to it. */
+static int load_shrunk(struct steps *s, const struct source_size *to)
+{
+    double shrink = shrink_to(s, to->width, to->height);
+    if (to->shrink > 1)
+        return load_afresh(s, (struct loading){(int)to->shrink, 1.0});
+    if (s->format == IMAGE_WEBP && shrink > 2)
+        return load_afresh(s, (struct loading){1, 2.0 / shrink});
     if (s->format == IMAGE_SVG)
-        return load(s, (struct loading){1, VIPS_MIN(1.0 / shrink, SVG_DRAWN_SIDE_MAX / VIPS_MAX(width, height))});
-    return 0;
+        return draw(s, shrink);
+    /* What another output opened was for its header. */
+    return s->source ? load_afresh(s, (struct loading){1, 1.0}) : 0;
+}
+
+/* All of the pixels, as they are. */
+static int load_whole(struct steps *s)
+{
+    if (is_shared(s))
+        return load_shared(s);
+    return s->source ? load_afresh(s, (struct loading){1, 1.0}) : 0;
 }
 
 /* ---- A resize ---- */
-
-struct plan {
-    const struct params *params;
-    const struct limits *limits;
-    enum image_format format; /* of the result */
-    bool cut;                 /* the image was cropped or trimmed, so that it is in memory and upright */
-    struct geometry g;
-    uint8_t *out;
-    size_t size;
-};
 
 /* Whether a choice of ours may fall on the format. */
 static bool may_choose(const struct limits *limits, enum image_format format, const struct geometry *g)
@@ -283,7 +335,7 @@ static int open_pages(struct steps *s, const struct plan *plan)
         p->page == 0 && pages > 1 && encode_has_frames(s->format) && (p->format_auto || encode_has_frames(wanted));
     if (s->page == 0 && !s->all_pages)
         return 0;
-    int err = load(s, (struct loading){1, 1.0});
+    int err = load(s);
     return err ? err : check_pixels(s, plan->limits);
 }
 
@@ -315,14 +367,21 @@ static int turn_askew(struct steps *s, const struct plan *plan)
     return steps_turn_askew(s, p, rgba, alpha);
 }
 
+static bool is_cut(const struct params *p)
+{
+    return p->crop_width > 0 || p->trim > 0 || geometry_is_askew(p);
+}
+
 /* What is cut or turned askew before the resize needs the whole picture, upright. */
 static int cut(struct steps *s, struct plan *plan)
 {
     const struct params *p = plan->params;
-    if (p->crop_width == 0 && p->trim == 0 && !geometry_is_askew(p))
+    if (!is_cut(p))
         return 0;
     plan->cut = true;
-    int err = steps_to_memory(s);
+    int err = load_whole(s);
+    if (!err)
+        err = steps_to_memory(s);
     if (!err)
         err = steps_upright(s);
     if (!err && p->crop_width > 0)
@@ -364,19 +423,55 @@ static int make_plan(struct steps *s, struct plan *plan)
     return check_result(s, plan);
 }
 
-static int scale(struct steps *s, const struct plan *plan)
+/* Nearest takes pixels as they are: a decoder that scales would mix them. */
+static bool may_shrink(const struct params *p)
+{
+    return p->kernel != KERNEL_NEAREST;
+}
+
+/* What to scale to, before it is turned. */
+static struct source_size scaled_size(struct steps *s, const struct plan *plan)
 {
     bool sideways = geometry_is_sideways(plan->params);
-    uint32_t width = sideways ? plan->g.height : plan->g.width;
-    uint32_t height = sideways ? plan->g.width : plan->g.height;
+    struct source_size size = {.width = sideways ? plan->g.height : plan->g.width,
+                               .height = sideways ? plan->g.width : plan->g.height,
+                               .shrink = 1};
+    if (!plan->cut && may_shrink(plan->params))
+        size.shrink = decoder_shrink(s, shrink_to(s, size.width, size.height));
+    return size;
+}
+
+/* Go on from the pixels that outputs share, or from what was scaled for another. */
+static int scale_shared(struct steps *s, const struct plan *plan, struct source_size *size)
+{
+    bool usual = plan->params->kernel == KERNEL_LANCZOS3;
     int err = 0;
-    /* Nearest takes pixels as they are: a decoder that scales would mix them. */
-    if (!plan->cut && plan->params->kernel != KERNEL_NEAREST)
-        err = load_shrunk(s, width, height);
+    if (!usual || !source_find_scaled(s, size)) {
+        err = load_shared(s);
+        if (!err)
+            err = source_cut(s, size->shrink);
+    }
     if (!err && s->all_pages)
         err = steps_upright(s);
     if (!err)
-        err = steps_scale(s, width, height, plan->params->kernel);
+        err = steps_scale(s, size->width, size->height, plan->params->kernel);
+    return !err && usual ? source_keep_scaled(s, size) : err;
+}
+
+static int scale_alone(struct steps *s, const struct plan *plan, const struct source_size *size)
+{
+    int err = 0;
+    if (!plan->cut)
+        err = may_shrink(plan->params) ? load_shrunk(s, size) : load_whole(s);
+    if (!err && s->all_pages)
+        err = steps_upright(s);
+    return err ? err : steps_scale(s, size->width, size->height, plan->params->kernel);
+}
+
+static int scale(struct steps *s, const struct plan *plan)
+{
+    struct source_size size = scaled_size(s, plan);
+    int err = is_shared(s) && !plan->cut ? scale_shared(s, plan, &size) : scale_alone(s, plan, &size);
     return err || geometry_is_askew(plan->params) ? err : steps_turn(s, plan->params);
 }
 
@@ -411,15 +506,35 @@ static int write_result(struct steps *s, const struct plan *plan)
     uint64_t most = VIPS_MIN(plan->limits->of[LIMIT_BYTES_OUT][plan->format], plan->size);
     if (len > most) {
         err = steps_fail_too_large(s, DETAIL_OUTPUT_BYTES, most, len);
+    } else if (len > plan->size - plan->before) {
+        err = steps_fail_too_large(s, DETAIL_SUM_BYTES, plan->size, plan->before + len);
     } else {
-        memcpy(plan->out, data, len);
+        memcpy(plan->out + plan->before, data, len);
         s->answer->len = len;
     }
     g_free(data);
     return err;
 }
 
-static int resize(struct steps *s, struct plan *plan)
+int convert_look(struct steps *s, struct plan *plan, struct source_size *size)
+{
+    *size = (struct source_size){.shrink = 1};
+    int err = open_checked(s, plan->limits);
+    if (!err)
+        err = open_pages(s, plan);
+    if (err)
+        return err;
+    s->source->width = (uint32_t)vips_image_get_width(s->at);
+    s->source->height = steps_frame_height(s);
+    s->source->sideways = is_sideways(s);
+    /* What is cut has to be decoded to know its size. */
+    if (is_cut(plan->params) || (err = make_plan(s, plan)))
+        return err;
+    *size = scaled_size(s, plan);
+    return 0;
+}
+
+int convert_make(struct steps *s, struct plan *plan)
 {
     static const uint8_t black[4] = {0, 0, 0, 255};
     const uint8_t *background = plan->params->has_background ? plan->params->background : black;
@@ -434,7 +549,7 @@ static int resize(struct steps *s, struct plan *plan)
     return write_result(s, plan);
 }
 
-static void finish(struct steps *s)
+void convert_finish(struct steps *s)
 {
     if (s->at)
         g_object_unref(s->at);
@@ -448,8 +563,8 @@ void convert_resize(const struct params *params, const uint8_t *data, size_t len
     struct steps s = {.data = data, .len = len, .answer = answer};
     struct plan plan = {.params = params, .limits = limits, .out = out, .size = size};
     *answer = (struct convert_answer){.outcome = OUTCOME_OK};
-    (void)resize(&s, &plan);
-    finish(&s);
+    (void)convert_make(&s, &plan);
+    convert_finish(&s);
 }
 
 static enum convert_space space_of(VipsImage *image)
@@ -482,5 +597,5 @@ void convert_info(const uint8_t *data, size_t len, const struct limits *limits, 
         answer->info.alpha = vips_image_hasalpha(s.at) ? 1 : 0;
         answer->info.profile = vips_image_get_typeof(s.at, VIPS_META_ICC_NAME) ? 1 : 0;
     }
-    finish(&s);
+    convert_finish(&s);
 }

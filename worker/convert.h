@@ -5,6 +5,7 @@
 
 #include "cavage/limits.h"
 #include "cavage/params.h"
+#include "cavage/renditions.h"
 #include "cavage/wire.h"
 
 #include <stdbool.h>
@@ -25,6 +26,7 @@ enum convert_detail {
     DETAIL_SVG_OFF,     /* SVG is not switched on */
     DETAIL_SVG,         /* malformed, or of a kind that is not taken */
     DETAIL_EMBEDDED,    /* what an SVG embeds is not taken */
+    DETAIL_SUM_BYTES,   /* all outputs together are over their buffer */
     DETAIL_LIMITS,      /* and the enum limit that was broken */
     DETAIL_PIXELS = DETAIL_LIMITS + LIMIT_PIXELS_IN,
     DETAIL_FRAMES = DETAIL_LIMITS + LIMIT_FRAMES_IN,
@@ -53,12 +55,21 @@ struct convert_info {
     uint32_t profile;     /* 0 or 1: an ICC profile is embedded */
 };
 
+/* Where one output of several is. */
+struct convert_output {
+    uint64_t offset, len;
+};
+
 struct convert_answer {
     enum outcome outcome;
     enum convert_detail detail;
     size_t len; /* bytes in the output */
     uint64_t limit_value, actual_value;
     struct convert_info info;
+    /* Of renditions. */
+    uint32_t failed_output; /* the one that could not be made, from 1; 0: none by itself */
+    uint32_t output_count;
+    struct convert_output outputs[WIRE_OUTPUTS_MAX]; /* in the order asked for, wherever they lie */
 };
 
 /* Start libvips: one thread for a conversion, no caches, no loaders but ours; svg: that of SVG, too. Starts no thread. ERR_INTERNAL. Once in a process. */
@@ -68,6 +79,11 @@ int convert_open(bool svg);
  * Orientation is applied, colours are brought to sRGB. */
 void convert_resize(const struct params *params, const uint8_t *data, size_t len, const struct limits *limits,
                     uint8_t *out, size_t size, struct convert_answer *answer);
+
+/* The same for several outputs, in one buffer; all of them, or the answer tells which could not be made. The image is decoded once, or once for each
+ * choice of pages. */
+void convert_renditions(const struct renditions *renditions, const uint8_t *data, size_t len,
+                        const struct limits *limits, uint8_t *out, size_t size, struct convert_answer *answer);
 
 /* Read the header only; answer->info. */
 void convert_info(const uint8_t *data, size_t len, const struct limits *limits, struct convert_answer *answer);

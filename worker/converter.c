@@ -103,25 +103,46 @@ static void set_alarm(uint32_t ms)
     setitimer(ITIMER_REAL, &t, NULL);
 }
 
+static void make(struct converter *c, const struct control_job *job, struct convert_answer *a)
+{
+    struct params params;
+    struct params_problem problem;
+    size_t len = strnlen(job->request, sizeof(job->request));
+    if (params_parse(job->request, len, &params, &problem) == 0)
+        convert_resize(&params, c->input, job->len, &job->limits, c->output, c->output_bytes, a);
+    else
+        *a = (struct convert_answer){.outcome = OUTCOME_BAD_REQUEST, .detail = DETAIL_REQUEST};
+}
+
+static void make_several(struct converter *c, const struct control_job *job, struct convert_answer *a)
+{
+    struct renditions renditions;
+    struct renditions_problem problem;
+    size_t len = strnlen(job->request, sizeof(job->request));
+    if (renditions_parse(job->request, len, &renditions, &problem) == 0)
+        convert_renditions(&renditions, c->input, job->len, &job->limits, c->output, c->output_bytes, a);
+    else
+        *a = (struct convert_answer){.outcome = OUTCOME_BAD_REQUEST, .detail = DETAIL_REQUEST};
+}
+
 static void convert(struct converter *c, const struct control_job *job, struct control_answer *answer)
 {
     struct convert_answer a = {.outcome = OUTCOME_INTERNAL};
-    struct params params;
-    struct params_problem problem;
-    if (job->operation == OPERATION_INFO) {
+    if (job->operation == OPERATION_INFO)
         convert_info(c->input, job->len, &job->limits, &a);
-    } else if (params_parse(job->request, strnlen(job->request, sizeof(job->request)), &params, &problem)) {
-        a.outcome = OUTCOME_BAD_REQUEST;
-        a.detail = DETAIL_REQUEST;
-    } else {
-        convert_resize(&params, c->input, job->len, &job->limits, c->output, c->output_bytes, &a);
-    }
+    else if (job->operation == OPERATION_RENDITIONS)
+        make_several(c, job, &a);
+    else
+        make(c, job, &a);
     answer->outcome = a.outcome;
     answer->detail = a.detail;
     answer->len = a.len;
     answer->limit_value = a.limit_value;
     answer->actual_value = a.actual_value;
     answer->info = a.info;
+    answer->failed_output = a.failed_output;
+    answer->output_count = a.output_count;
+    memcpy(answer->outputs, a.outputs, sizeof(answer->outputs));
 }
 
 static void give_memory_back(struct converter *c)

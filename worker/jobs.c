@@ -207,6 +207,16 @@ static bool job_admit(struct jobs *jobs, struct job *j)
     return false;
 }
 
+/* How many pictures the job asks for; 0: it is not understood. */
+static uint32_t outputs_of(const struct wire_job *m)
+{
+    struct renditions r;
+    struct renditions_problem problem;
+    if (m->operation != OPERATION_RENDITIONS)
+        return 1;
+    return renditions_parse(m->request, strlen(m->request), &r, &problem) ? 0 : (uint32_t)r.count;
+}
+
 int jobs_add(struct jobs *jobs, int64_t now_us, size_t api, const struct wire_job *m, uint8_t *message,
              const uint8_t *body, size_t body_len)
 {
@@ -226,7 +236,10 @@ int jobs_add(struct jobs *jobs, int64_t now_us, size_t api, const struct wire_jo
     j->pool.deadline_us = now_us + (int64_t)m->remaining_ms * 1000;
     j->pool.act = act_of(jobs, body, body_len);
     j->pool.sleep_us = sleep_of(jobs);
-    if (job_admit(jobs, j)) {
+    j->pool.outputs = outputs_of(m);
+    if (j->pool.outputs == 0) {
+        job_refuse(jobs, j, OUTCOME_BAD_REQUEST, DETAIL_REQUEST);
+    } else if (job_admit(jobs, j)) {
         list_append(&jobs->waiting, j);
         metrics_add(jobs->config.metrics, METRIC_JOBS_WAITING, 1);
     }
@@ -324,10 +337,24 @@ void jobs_begin(struct jobs *jobs, int64_t now_us)
 
 static void finish_resize(struct jobs *jobs, struct job *j, const struct pool_result *result, struct wire_result *r)
 {
-    r->output_format = result->made.format;
-    r->output_width = result->made.width;
-    r->output_height = result->made.height;
-    r->output_pages = result->made.pages;
+    r->output_format = result->made[0].format;
+    r->output_width = result->made[0].width;
+    r->output_height = result->made[0].height;
+    r->output_pages = result->made[0].pages;
+    job_end(jobs, j, r, result->output, result->output_len);
+}
+
+static void finish_renditions(struct jobs *jobs, struct job *j, const struct pool_result *result, struct wire_result *r)
+{
+    r->output_count = result->made_count;
+    for (size_t i = 0; i < result->made_count; i++) {
+        const struct image_header *made = &result->made[i];
+        r->outputs[i] = (struct wire_output){.format = made->format,
+                                             .width = made->width,
+                                             .height = made->height,
+                                             .pages = made->pages,
+                                             .bytes = result->made_bytes[i]};
+    }
     job_end(jobs, j, r, result->output, result->output_len);
 }
 
@@ -344,11 +371,14 @@ static void job_finish(struct jobs *jobs, struct job *j, const struct pool_resul
     result_init(j, result->outcome, result->detail, &r);
     r.cpu_us = result->cpu_us > 0 ? (uint64_t)result->cpu_us : 0;
     r.convert_us = (uint64_t)result->convert_us;
+    r.failed_output = result->failed_output;
     take_limit(&r, result->detail, result->limit_value, result->actual_value);
     if (r.outcome != OUTCOME_OK)
         job_end(jobs, j, &r, NULL, 0);
     else if (j->pool.operation == OPERATION_INFO)
         finish_info(jobs, j, result, &r);
+    else if (j->pool.operation == OPERATION_RENDITIONS)
+        finish_renditions(jobs, j, result, &r);
     else
         finish_resize(jobs, j, result, &r);
 }

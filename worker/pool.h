@@ -22,6 +22,7 @@ struct pool;
 struct pool_job {
     enum operation operation;
     const char *request;
+    uint32_t outputs; /* how many the request asks for, 1 .. WIRE_OUTPUTS_MAX */
     const uint8_t *data;
     size_t len;          /* at most pool_config.input_bytes */
     int64_t deadline_us; /* monotonic */
@@ -33,9 +34,14 @@ struct pool_job {
 struct pool_result {
     enum outcome outcome;
     enum convert_detail detail;
-    uint8_t *output; /* outcome OK of a resize: a private copy, to be freed by the receiver; else NULL */
+    uint8_t *
+        output; /* outcome OK, but of an info: a private copy, one behind the other, to be freed by the receiver; else NULL */
     size_t output_len;
-    struct image_header made; /* read from the output */
+    /* Of each output, read from the copy. */
+    uint32_t made_count;
+    struct image_header made[WIRE_OUTPUTS_MAX];
+    size_t made_bytes[WIRE_OUTPUTS_MAX];
+    uint32_t failed_output; /* of renditions: the one that could not be made, from 1; 0: none by itself */
     uint64_t limit_value, actual_value;
     struct convert_info info; /* outcome OK of an info */
     int64_t cpu_us;           /* of the converter, as the kernel counts */

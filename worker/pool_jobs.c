@@ -88,6 +88,7 @@ int pool_start(struct pool *pool, const struct pool_job *job)
     m.operation = job->operation;
     m.act = job->act;
     m.sleep_us = job->sleep_us;
+    m.outputs = job->outputs;
     m.deadline_ms = until > s->started_us ? (uint32_t)((until - s->started_us) / 1000) : 0;
     m.adopted = slot_is_child(s);
     m.nonce = s->nonce = random_number();
@@ -138,40 +139,86 @@ static bool outcome_allowed(uint32_t outcome)
            outcome == OUTCOME_INTERNAL;
 }
 
+/* Outputs lie within what was written, none is empty, and together they are no larger than the buffer. */
+static bool outputs_allowed(const struct slot *s, const struct control_answer *a)
+{
+    const struct pool_job *job = s->job;
+    bool some = job->operation == OPERATION_RENDITIONS && a->outcome == OUTCOME_OK;
+    size_t left = s->output_bytes;
+    if (a->output_count != (some ? job->outputs : 0) || a->failed_output > job->outputs ||
+        (some && a->failed_output > 0))
+        return false;
+    for (size_t i = 0; i < a->output_count; i++) {
+        const struct convert_output *o = &a->outputs[i];
+        if (o->offset > a->len || o->len > a->len - o->offset || o->len == 0 || o->len > left)
+            return false;
+        left -= o->len;
+    }
+    return true;
+}
+
 static bool answer_allowed(const struct slot *s, const struct control_answer *a)
 {
     return a->nonce == s->nonce && outcome_allowed(a->outcome) && a->detail < DETAIL_COUNT &&
            a->len <= s->output_bytes && (a->outcome == OUTCOME_OK || a->len == 0) && a->info.space < SPACE_COUNT &&
-           a->info.orientation <= 8;
+           a->info.orientation <= 8 && outputs_allowed(s, a);
 }
 
-/* Take over an answer that was checked. The output is copied once: its author can still write to it. */
+/* Judge one output in the copy. It is billed and bounded by what it is, not by what its maker says of it. */
+static int take_output(const struct limits *limits, const uint8_t *copy, size_t len, struct pool_result *r)
+{
+    struct limits_breach over;
+    struct image_header *made = &r->made[r->made_count];
+    if (image_header_read(copy, len, made) || !limits_give(limits, made, len, &over))
+        return ERR_CORRUPT;
+    r->made_bytes[r->made_count++] = len;
+    return 0;
+}
+
+/* Copy the outputs once, since their author can still write to them, and judge the copies. */
+static int take_outputs(const struct limits *limits, const struct slot *s, const struct control_answer *a,
+                        struct pool_result *r)
+{
+    const struct convert_output whole = {.offset = 0, .len = a->len};
+    const struct convert_output *outputs = a->output_count > 0 ? a->outputs : &whole;
+    size_t count = a->output_count > 0 ? a->output_count : 1;
+    size_t total = 0;
+    for (size_t i = 0; i < count; i++)
+        total += outputs[i].len;
+    uint8_t *copy = total > 0 ? malloc(total) : NULL;
+    if (!copy)
+        return ERR_NOMEM;
+    int err = 0;
+    size_t at = 0;
+    for (size_t i = 0; !err && i < count; at += outputs[i++].len) {
+        memcpy(copy + at, s->output + outputs[i].offset, outputs[i].len);
+        err = take_output(limits, copy + at, outputs[i].len, r);
+    }
+    if (err) {
+        explicit_bzero(copy, at);
+        free(copy);
+        return err;
+    }
+    r->output = copy;
+    r->output_len = total;
+    return 0;
+}
+
+/* Take over an answer that was checked. */
 static int result_of(const struct limits *limits, struct slot *s, const struct control_answer *a, struct pool_result *r)
 {
     const struct pool_job *job = s->job;
-    struct limits_breach over;
     memset(r, 0, sizeof(*r));
     r->outcome = a->outcome;
     r->detail = a->detail;
     r->limit_value = a->limit_value;
     r->actual_value = a->actual_value;
+    r->failed_output = a->failed_output;
     r->info = a->info;
     s->output_used = a->len;
     if (a->outcome != OUTCOME_OK || job->operation == OPERATION_INFO)
         return 0;
-    uint8_t *copy = a->len > 0 ? malloc(a->len) : NULL;
-    if (!copy)
-        return ERR_NOMEM;
-    memcpy(copy, s->output, a->len);
-    /* Output is billed and bounded by what it is, not by what its maker says of it. */
-    if (image_header_read(copy, a->len, &r->made) || !limits_give(limits, &r->made, a->len, &over)) {
-        explicit_bzero(copy, a->len);
-        free(copy);
-        return ERR_CORRUPT;
-    }
-    r->output = copy;
-    r->output_len = a->len;
-    return 0;
+    return take_outputs(limits, s, a, r);
 }
 
 /* Codecs leak and heaps fragment: nobody converts for ever. */

@@ -8,6 +8,8 @@
 
 #include <vips/vips.h>
 
+struct source;
+
 /* An image on its way. `at` is the last step; libvips holds references to what it still needs, since it works lazily. */
 struct steps {
     const uint8_t *data;
@@ -18,6 +20,7 @@ struct steps {
     bool all_pages; /* frames of an animation */
     VipsImage *at;
     struct convert_answer *answer;
+    struct source *source; /* of several outputs; NULL: this is the only one */
 };
 
 /* All of them return ERR_CORRUPT when the answer holds what went wrong. */

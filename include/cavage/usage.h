@@ -12,8 +12,8 @@
 
 enum {
     USAGE_TOKEN_SIZE = 129,           /* request id, idempotency key, source, instance, worker */
-    USAGE_RECORD_MAX = 4096,          /* bytes of one packed record; every record fits */
-    USAGE_JSON_MAX = 8192,            /* of one line, escapes included; every record fits */
+    USAGE_RECORD_MAX = 8192,          /* bytes of one packed record; every record fits */
+    USAGE_JSON_MAX = 24 * 1024,       /* of one line, escapes included; every record fits */
     USAGE_BODY_MAX = 4 * 1024 * 1024, /* of one batch */
     USAGE_LENGTH_MAX = 5              /* of the varint before a record */
 };

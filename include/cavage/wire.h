@@ -11,7 +11,8 @@
 
 enum {
     WIRE_ADDRESS_SIZE = 128, /* with NUL */
-    WIRE_REQUEST_SIZE = 1024,
+    WIRE_REQUEST_SIZE = 4096,
+    WIRE_OUTPUTS_MAX = 16,
     WIRE_DETAIL_SIZE = 256,
     WIRE_TRACE_SIZE = 64,
     WIRE_VERSION_SIZE = 32,
@@ -19,7 +20,7 @@ enum {
     WIRE_DIGEST_BYTES = 32
 };
 
-enum operation { OPERATION_RESIZE = 1, OPERATION_INFO = 2 };
+enum operation { OPERATION_RESIZE = 1, OPERATION_INFO = 2, OPERATION_RENDITIONS = 3 };
 
 /* How a job ended, in the worker's words. */
 enum outcome {
@@ -89,14 +90,22 @@ struct wire_cancel {
     uint64_t job;
 };
 
+struct wire_output {
+    uint32_t format, width, height, pages; /* format: enum image_format */
+    uint64_t bytes;
+};
+
 struct wire_result {
     struct wire_status status;
     uint64_t sequence;
     uint64_t job;
     enum outcome outcome;
     char detail[WIRE_DETAIL_SIZE];
-    uint32_t input_format, input_width, input_height, input_pages; /* format: enum image_format */
-    uint32_t output_format, output_width, output_height, output_pages;
+    uint32_t input_format, input_width, input_height, input_pages;     /* format: enum image_format */
+    uint32_t output_format, output_width, output_height, output_pages; /* of a resize */
+    size_t output_count;                                               /* of renditions; 0 .. WIRE_OUTPUTS_MAX */
+    struct wire_output outputs[WIRE_OUTPUTS_MAX];                      /* in the body one behind the other */
+    uint32_t failed_output; /* of renditions: 1 .. WIRE_OUTPUTS_MAX; 0: none by itself */
     uint64_t cpu_us, wait_us, convert_us;
     uint64_t limit_value, actual_value;
     enum wire_parameter parameter;

@@ -25,7 +25,13 @@ static const char *const requests[] = {
     "w=1&h=1&format=webp&quality=100",
     "flip=1&rotate=33.3&w=30&format=png&background=80ff0080",
 };
-enum { REQUESTS = sizeof(requests) / sizeof(requests[0]) };
+/* Some of the same for several outputs at a time. */
+static const char *const sets[] = {
+    "output=a:w=16&output=b:w=9,format=webp&output=c:w=4,h=4,fit=cover,format=png",
+    "output=a:format=gif&output=b:format=jpeg&output=c:page=1,format=png&output=d:w=5",
+    "output=a:w=40,enlarge=1,format=jpeg&output=b:crop=0,0,3,3,format=png&output=c:trim=9,w=7&output=d:w=30,rotate=45",
+};
+enum { SINGLE = sizeof(requests) / sizeof(requests[0]), REQUESTS = SINGLE + sizeof(sets) / sizeof(sets[0]) };
 
 static uint8_t out[OUT_BYTES];
 
@@ -56,6 +62,26 @@ static void check_answer(const struct convert_answer *a)
     require(a->info.space < SPACE_COUNT && a->info.orientation <= 8);
 }
 
+/* All outputs are pictures, apart from each other; or none is there, and at most one is blamed. */
+static void check_set(const struct convert_answer *a, const struct renditions *set, enum image_format input)
+{
+    enum image_format usual = input == IMAGE_SVG ? IMAGE_PNG : input;
+    size_t sum = 0;
+    check_answer(a);
+    require(a->output_count == (a->outcome == OUTCOME_OK ? set->count : 0));
+    require(a->failed_output <= (a->outcome == OUTCOME_OK ? 0 : set->count));
+    for (size_t i = 0; i < a->output_count; i++) {
+        const struct convert_output *o = &a->outputs[i];
+        struct image_header made;
+        require(o->offset <= a->len && o->len <= a->len - o->offset);
+        require(image_header_read(out + o->offset, o->len, &made) == 0);
+        enum image_format wanted = set->outputs[i].params.format;
+        require(made.format == (wanted != IMAGE_UNKNOWN ? wanted : usual));
+        sum += o->len;
+    }
+    require(sum == a->len);
+}
+
 /* A result is a picture of the format asked for, and no larger than allowed. */
 static void check_result(const struct convert_answer *a, const struct params *params, enum image_format input)
 {
@@ -81,25 +107,45 @@ static void set_limits(struct limits *limits)
     limits->svg = true;
 }
 
+static struct convert_answer convert_one(const char *request, const uint8_t *data, size_t size,
+                                         const struct limits *limits, enum image_format input)
+{
+    struct convert_answer a;
+    struct params params;
+    struct params_problem problem;
+    require(params_parse(request, strlen(request), &params, &problem) == 0);
+    convert_resize(&params, data, size, limits, out, sizeof(out), &a);
+    check_result(&a, &params, input);
+    return a;
+}
+
+static struct convert_answer convert_set(const char *request, const uint8_t *data, size_t size,
+                                         const struct limits *limits, enum image_format input)
+{
+    struct convert_answer a;
+    struct renditions set;
+    struct renditions_problem problem;
+    require(renditions_parse(request, strlen(request), &set, &problem) == 0);
+    convert_renditions(&set, data, size, limits, out, sizeof(out), &a);
+    check_set(&a, &set, input);
+    return a;
+}
+
 static void check(const uint8_t *data, size_t size)
 {
     struct limits limits;
     struct limits_breach over;
     struct convert_answer a;
     struct image_header header;
-    struct params params;
-    struct params_problem problem;
     size_t chosen = size > 0 ? data[size - 1] % REQUESTS : 0;
-    const char *request = requests[chosen];
     /* A converter sees only what the supervisor let through by its own reading of the header. */
     set_limits(&limits);
     if (image_header_read(data, size, &header) || !limits_take(&limits, &header, &over))
         return;
     convert_info(data, size, &limits, &a);
     check_answer(&a);
-    require(params_parse(request, strlen(request), &params, &problem) == 0);
-    convert_resize(&params, data, size, &limits, out, sizeof(out), &a);
-    check_result(&a, &params, header.format);
+    a = chosen < SINGLE ? convert_one(requests[chosen], data, size, &limits, header.format)
+                        : convert_set(sets[chosen - SINGLE], data, size, &limits, header.format);
     if (a.outcome == OUTCOME_OK)
         mark_seen(header.format, chosen, out, a.len);
 }

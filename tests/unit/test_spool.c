@@ -601,7 +601,7 @@ static void test_full_spool_refuses(void **state)
     int err, appended = 0;
     bool room_went_first = false;
     snprintf(r.request_id, sizeof r.request_id, "%s", "request-1");
-    memset(r.request, 'x', sizeof r.request - 1);
+    memset(r.request, 'x', 1000);
     config.max_bytes = 128 << 10;
     config.batch_bytes = 16 << 10;
     open_spool();

@@ -248,7 +248,7 @@ static void test_batch_is_walked_record_by_record(void **state)
 {
     (void)state;
     struct usage_record in = sample(), out;
-    uint8_t data[USAGE_RECORD_MAX], body[4096];
+    uint8_t data[USAGE_RECORD_MAX], body[2 * USAGE_RECORD_MAX];
     const uint8_t *record;
     size_t len, pos = 0, end = 0, record_len;
     assert_int_equal(usage_pack(&in, data, sizeof data, &len), ERR_OK);

@@ -246,6 +246,24 @@ static void test_result_crosses_whole_and_unknown_outcome_is_internal(void **sta
         cross(wire_pack_result(&in, 0, malloc, &wire, &wire_len, &body), (unpack_fn)wire_unpack_result, &out), ERR_OK);
     assert_int_equal(out.parameter, WIRE_PARAMETER_NONE);
     assert_string_equal(wire_parameter_text(in.parameter), "");
+    assert_true(out.output_count == 0 && out.failed_output == 0);
+    in.failed_output = WIRE_OUTPUTS_MAX;
+    in.output_count = WIRE_OUTPUTS_MAX;
+    for (uint32_t i = 0; i < WIRE_OUTPUTS_MAX; i++)
+        in.outputs[i] = (struct wire_output){i, i + 1, i + 2, i + 3, UINT64_MAX - i};
+    assert_int_equal(
+        cross(wire_pack_result(&in, 0, malloc, &wire, &wire_len, &body), (unpack_fn)wire_unpack_result, &out), ERR_OK);
+    assert_int_equal(out.failed_output, WIRE_OUTPUTS_MAX);
+    assert_int_equal(out.output_count, WIRE_OUTPUTS_MAX);
+    assert_memory_equal(in.outputs, out.outputs, sizeof in.outputs);
+    in.failed_output++;
+    assert_int_equal(
+        cross(wire_pack_result(&in, 0, malloc, &wire, &wire_len, &body), (unpack_fn)wire_unpack_result, &out),
+        ERR_RANGE);
+    in.failed_output = 0;
+    in.output_count++;
+    assert_int_equal(wire_pack_result(&in, 0, malloc, &wire, &wire_len, &body), ERR_RANGE);
+    in.output_count = 0;
     in.outcome = (enum outcome)77;
     assert_int_equal(
         cross(wire_pack_result(&in, 0, malloc, &wire, &wire_len, &body), (unpack_fn)wire_unpack_result, &out), ERR_OK);
@@ -317,7 +335,7 @@ static void test_job_out_of_bounds_is_refused(void **state)
     REFUSED(job, m.job = 0);
     REFUSED(job, m.remaining_ms = 3600001);
     REFUSED(job, m.operation = (enum operation)0);
-    REFUSED(job, m.operation = (enum operation)3);
+    REFUSED(job, m.operation = (enum operation)4);
     REFUSED(job, strcpy(m.request, "a\tb"));
     REFUSED(job, strcpy(m.traceparent, "\xff"));
 }
@@ -377,6 +395,35 @@ static void test_foreign_headers(void **state)
     }
 }
 
+/* A RESULT with so many empty outputs. */
+static int unpack_outputs(size_t count)
+{
+    static char header[16 + 2 + 18 + 18 + 16 + 3 * 64];
+    static const char start[] = "\x0a\x2c\x0a\x10"
+                                "0123456789abcdef"
+                                "\x12\x10"
+                                "0123456789abcdef"
+                                "\x20\x01\x50\x01\x58\x01\x62\x00"
+                                "\x10\x01\x18\x01";
+    static struct wire_result m;
+    size_t len = sizeof start - 1;
+    memcpy(header, start, len);
+    for (size_t i = 0; i < count; i++, len += 3)
+        memcpy(header + len, "\xaa\x01\x00", 3);
+    struct frame f = {.type = FRAME_RESULT, .header = (const uint8_t *)header, .header_len = len};
+    int err = wire_unpack_result(&f, &m);
+    assert_true(err || m.output_count == count);
+    return err;
+}
+
+static void test_outputs_are_bounded(void **state)
+{
+    (void)state;
+    assert_int_equal(unpack_outputs(0), ERR_OK);
+    assert_int_equal(unpack_outputs(WIRE_OUTPUTS_MAX), ERR_OK);
+    assert_int_equal(unpack_outputs(WIRE_OUTPUTS_MAX + 1), ERR_RANGE);
+}
+
 static void test_header_of_another_type_is_refused(void **state)
 {
     (void)state;
@@ -428,6 +475,7 @@ int main(void)
         cmocka_unit_test(test_job_out_of_bounds_is_refused),
         cmocka_unit_test(test_usage_out_of_bounds_is_refused),
         cmocka_unit_test(test_foreign_headers),
+        cmocka_unit_test(test_outputs_are_bounded),
         cmocka_unit_test(test_header_of_another_type_is_refused),
         cmocka_unit_test(test_pack_tells_of_no_memory_and_too_long_bodies),
         cmocka_unit_test(test_outcomes_have_names),
