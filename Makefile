@@ -45,7 +45,7 @@ say = @printf '  %-6s %s\n' $(1) '$(2)'
 # ---- Compilers, flags, libraries ----
 # Asked for only when something is compiled: setup must run on a machine that has none of it yet.
 
-PACKAGES := libmicrohttpd nanomsg libsodium lmdb jansson inih libprotobuf-c libzstd libcurl libcrypto libseccomp expat
+PACKAGES := libmicrohttpd nanomsg libsodium lmdb jansson inih libprotobuf-c libzstd libcurl libcrypto libseccomp expat zlib
 ifneq ($(filter-out help clean setup run test suite check format,$(or $(MAKECMDGOALS),all)),)
 PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES))
 PKG_LIBS   := $(shell pkg-config --libs $(PACKAGES))

@@ -52,24 +52,83 @@ static unsigned quality_of(const char *at, const char *end)
     return QUALITY_ONE;
 }
 
+/* A media range of the header. */
+struct range {
+    const char *name;
+    size_t len;
+    unsigned quality;
+};
+
+/* The next range, and the value after it. False at the end. An empty one has no length. */
+static bool next_range(const char **value, struct range *r)
+{
+    if (**value == '\0')
+        return false;
+    const char *end = *value + strcspn(*value, ",");
+    r->name = skip_blanks(*value, end);
+    r->len = 0;
+    while (r->name + r->len < end && r->name[r->len] != ';' && r->name[r->len] != ' ' && r->name[r->len] != '\t')
+        r->len++;
+    r->quality = quality_of(skip_blanks(r->name + r->len, end), end);
+    *value = end + (*end == ',');
+    return true;
+}
+
+static bool is_range(const struct range *r, const char *name)
+{
+    return strlen(name) == r->len && strncasecmp(r->name, name, r->len) == 0;
+}
+
 uint32_t accept_formats(const char *value)
 {
-    static const char avif[] = "image/avif";
-    static const char webp[] = "image/webp";
     unsigned avif_quality = 0;
     unsigned webp_quality = 0;
-    while (*value) {
-        const char *end = value + strcspn(value, ",");
-        const char *name = skip_blanks(value, end);
-        size_t len = 0;
-        while (name + len < end && name[len] != ';' && name[len] != ' ' && name[len] != '\t')
-            len++;
-        const char *rest = skip_blanks(name + len, end);
-        if (len == sizeof(avif) - 1 && strncasecmp(name, avif, len) == 0)
-            avif_quality = quality_of(rest, end);
-        else if (len == sizeof(webp) - 1 && strncasecmp(name, webp, len) == 0)
-            webp_quality = quality_of(rest, end);
-        value = end + (*end == ',');
+    struct range r;
+    while (next_range(&value, &r)) {
+        if (is_range(&r, "image/avif"))
+            avif_quality = r.quality;
+        else if (is_range(&r, "image/webp"))
+            webp_quality = r.quality;
     }
     return (avif_quality > 0 && avif_quality >= webp_quality ? AUTO_AVIF : 0) | (webp_quality > 0 ? AUTO_WEBP : 0);
+}
+
+/* How closely a range names a type: 0 not at all, then all types, those of the same kind, this one. */
+static unsigned closeness(const struct range *r, const char *type)
+{
+    size_t kind = strcspn(type, "/") + 1;
+    if (is_range(r, type))
+        return 3;
+    if (r->len == kind + 1 && r->name[kind] == '*' && strncasecmp(r->name, type, kind) == 0)
+        return 2;
+    return is_range(r, "*/*") ? 1 : 0;
+}
+
+void accept_archive_read(const char *value, struct accept_archive *a)
+{
+    struct range r;
+    while (next_range(&value, &r)) {
+        a->some = a->some || r.len > 0;
+        for (size_t form = 0; form < ARCHIVE_FORMS; form++) {
+            unsigned close = closeness(&r, archive_media_type((enum archive_form)form));
+            bool closer = close > a->forms[form].closeness;
+            if (closer || (close > 0 && close == a->forms[form].closeness && r.quality > a->forms[form].quality))
+                a->forms[form].quality = r.quality;
+            if (closer)
+                a->forms[form].closeness = close;
+        }
+    }
+}
+
+bool accept_archive_choose(const struct accept_archive *a, enum archive_form *out)
+{
+    unsigned best = 0;
+    *out = ARCHIVE_MULTIPART;
+    for (size_t form = 0; form < ARCHIVE_FORMS; form++) {
+        if (a->forms[form].quality <= best)
+            continue;
+        best = a->forms[form].quality;
+        *out = (enum archive_form)form;
+    }
+    return best > 0 || !a->some;
 }

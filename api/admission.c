@@ -5,6 +5,7 @@
 #include "api.h"
 #include "body.h"
 #include "metering.h"
+#include "outputs.h"
 #include "pipeline.h"
 #include "ready.h"
 #include "token.h"
@@ -79,7 +80,7 @@ static bool check_route(struct applicant *p)
     enum route route = p->r->parsed.route;
     if (route == ROUTE_NONE) {
         problem_set(&p->r->problem, PROBLEM_NOT_FOUND,
-                    "There are POST /v1/resize, POST /v1/info, GET /healthz and GET /readyz.");
+                    "There are POST /v1/resize, POST /v1/renditions, POST /v1/info, GET /healthz and GET /readyz.");
         return false;
     }
     if (!route_takes(route, p->head->method)) {
@@ -223,6 +224,8 @@ static bool check_parameters(struct applicant *p)
 {
     if (p->r->parsed.route == ROUTE_RESIZE)
         return check_resize(p);
+    if (p->r->parsed.route == ROUTE_RENDITIONS)
+        return outputs_admit(p->r, p->head);
     p->r->operation = OPERATION_INFO;
     if (p->r->parsed.query_len > 0) {
         problem_set(&p->r->problem, PROBLEM_BAD_PARAMETER, "/v1/info takes no parameters.");

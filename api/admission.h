@@ -3,6 +3,7 @@
 #ifndef CAVAGE_API_ADMISSION_H
 #define CAVAGE_API_ADMISSION_H
 
+#include "accept.h"
 #include "framing.h"
 #include "request.h"
 
@@ -14,7 +15,8 @@ struct head {
     const char *method;
     bool http11;
     bool expects_continue;
-    uint32_t accepts; /* of Accept, what format=auto goes by */
+    uint32_t accepts;              /* of Accept, what format=auto goes by */
+    struct accept_archive archive; /* and what the form of an archive does */
     const char *authorization;
     const char *content_type;
     const char *request_id;

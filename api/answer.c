@@ -119,12 +119,10 @@ static const char *reason(unsigned status)
         unsigned status;
         const char *reason;
     } table[] = {
-        {400, "Bad Request"},         {401, "Unauthorized"},
-        {403, "Forbidden"},           {404, "Not Found"},
-        {405, "Method Not Allowed"},  {408, "Request Timeout"},
-        {411, "Length Required"},     {413, "Content Too Large"},
-        {429, "Too Many Requests"},   {500, "Internal Server Error"},
-        {503, "Service Unavailable"},
+        {400, "Bad Request"},       {401, "Unauthorized"},          {403, "Forbidden"},
+        {404, "Not Found"},         {405, "Method Not Allowed"},    {406, "Not Acceptable"},
+        {408, "Request Timeout"},   {411, "Length Required"},       {413, "Content Too Large"},
+        {429, "Too Many Requests"}, {500, "Internal Server Error"}, {503, "Service Unavailable"},
     };
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
         if (table[i].status == status)

@@ -6,6 +6,7 @@
 #include "cost.h"
 #include "metrics.h"
 #include "multipart.h"
+#include "outputs.h"
 #include "poisoned.h"
 
 #include "cavage/clock.h"
@@ -113,7 +114,7 @@ static bool judge_image(struct request *r)
         problem_set_limit(&r->problem, over.allowed, over.actual);
         return false;
     }
-    r->cost_us = cost_estimate_us(r->conversion.input_format, pixels, r->staged.bytes);
+    r->cost_us = outputs_cost_us(r, cost_estimate_us(r->conversion.input_format, pixels, r->staged.bytes));
     return true;
 }
 

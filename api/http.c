@@ -10,6 +10,7 @@
 #include "early.h"
 #include "metering.h"
 #include "metrics.h"
+#include "outputs.h"
 #include "pipeline.h"
 #include "random.h"
 
@@ -87,8 +88,10 @@ static enum MHD_Result on_header(void *arg, enum MHD_ValueKind kind, const char 
     for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
         if (!*wanted[i].value && strcasecmp(name, wanted[i].name) == 0)
             *wanted[i].value = value;
-    if (strcasecmp(name, "Accept") == 0)
+    if (strcasecmp(name, "Accept") == 0) {
         head->accepts |= accept_formats(value);
+        accept_archive_read(value, &head->archive);
+    }
     if (strcasecmp(name, "Expect") == 0 && strcasecmp(value, "100-continue") == 0)
         head->expects_continue = true;
     return MHD_YES;
@@ -104,9 +107,28 @@ static void read_head(const struct call *c, struct head *head)
 
 /* ---- Responses ---- */
 
+/* An archive is sent from where its pieces are: the text in the outputs, the pictures in the message. */
+static struct MHD_Response *make_archive(struct request *r)
+{
+    const struct archive *a = &r->outputs->archive;
+    struct MHD_IoVec pieces[ARCHIVE_PIECES_MAX];
+    for (size_t i = 0; i < a->piece_count; i++)
+        pieces[i] = (struct MHD_IoVec){.iov_base = a->pieces[i].data, .iov_len = a->pieces[i].len};
+    struct MHD_Response *response =
+        MHD_create_response_from_iovec(pieces, (unsigned)a->piece_count, outputs_free, r->outputs);
+    if (!response)
+        return NULL;
+    r->outputs->message = r->message;
+    r->outputs = NULL;
+    r->message = NULL;
+    return response;
+}
+
 static struct MHD_Response *make_response(struct request *r, struct answer *a)
 {
     struct MHD_Response *response;
+    if (a->body == r->result && r->outputs)
+        return make_archive(r);
     if (a->body == r->result && r->message) {
         /* The result is sent from the message it came in. libmicrohttpd reads it and no more, though its type does not say so. */
         union {
@@ -136,6 +158,8 @@ static enum MHD_Result send_answer(const struct call *c)
         return MHD_NO;
     if (!r->answered_us)
         r->answered_us = c->now_us;
+    if (r->result && r->outputs && r->problem.type == PROBLEM_NONE)
+        outputs_pack(r, clock_wall_us());
     if (!metering_record(api->metering, r, r->problem.type))
         problem_set(&r->problem, PROBLEM_NOT_READY, "Usage cannot be recorded at the moment.");
     body_drop(r);

@@ -83,7 +83,9 @@ static void fill_job(const struct request *r, struct usage_record *u)
     u->output_pixels = c->output_pixels;
     if (c->input_format != IMAGE_UNKNOWN)
         put(u->input_format, sizeof(u->input_format), image_format_name(c->input_format));
-    if (c->output_format != IMAGE_UNKNOWN)
+    if (c->outputs > 0 && c->output_format == IMAGE_UNKNOWN)
+        put(u->output_format, sizeof(u->output_format), "mixed");
+    else if (c->output_format != IMAGE_UNKNOWN)
         put(u->output_format, sizeof(u->output_format), image_format_name(c->output_format));
     u->cpu_us = c->cpu_us;
     u->convert_us = c->convert_us;

@@ -53,8 +53,12 @@ const struct metric_def api_metric_defs[API_METRICS] = {
     [API_REQUESTS + 6] = REQUESTS("other", "2xx"),
     [API_REQUESTS + 7] = REQUESTS("other", "4xx"),
     [API_REQUESTS + 8] = REQUESTS("other", "5xx"),
+    [API_REQUESTS + 9] = REQUESTS("renditions", "2xx"),
+    [API_REQUESTS + 10] = REQUESTS("renditions", "4xx"),
+    [API_REQUESTS + 11] = REQUESTS("renditions", "5xx"),
     [API_DURATION_RESIZE] = DURATION("resize"),
     [API_DURATION_INFO] = DURATION("info"),
+    [API_DURATION_RENDITIONS] = DURATION("renditions"),
     [API_QUEUE_WAIT] = HISTOGRAM("cavage_queue_wait_seconds", "From the end of the body until a converter had the job.",
                                  NULL, wait_edges_us),
     [API_REFUSALS + 0] = REFUSAL("bad_framing"),
@@ -81,6 +85,7 @@ const struct metric_def api_metric_defs[API_METRICS] = {
     [API_REFUSALS + 21] = REFUSAL("not_ready"),
     [API_REFUSALS + 22] = REFUSAL("lost"),
     [API_REFUSALS + 23] = REFUSAL("deadline"),
+    [API_REFUSALS + 24] = REFUSAL("not_acceptable"),
     [API_POISON_REFUSED] =
         COUNTER("cavage_poison_refused_total", "Requests refused because their image had ended two converters before."),
     [API_CLIENTS_GONE] = COUNTER("cavage_clients_gone_total", "Clients that left while their job waited or ran."),
@@ -114,22 +119,26 @@ const struct metric_def api_metric_defs[API_METRICS] = {
     [API_LOG_LOST] = COUNTER("cavage_log_lines_lost_total", "Log lines dropped because stderr did not drain."),
 };
 
-static size_t operation_index(const struct request *r)
-{
-    return r->parsed.route == ROUTE_RESIZE ? 0 : (r->parsed.route == ROUTE_INFO ? 1 : 2);
-}
+/* The place of each route among the operations, and its duration. */
+static const struct {
+    size_t requests, duration;
+} operations[ROUTE_COUNT] = {
+    [ROUTE_NONE] = {2, API_DURATION_RESIZE},  [ROUTE_RESIZE] = {0, API_DURATION_RESIZE},
+    [ROUTE_INFO] = {1, API_DURATION_INFO},    [ROUTE_HEALTH] = {2, API_DURATION_RESIZE},
+    [ROUTE_READY] = {2, API_DURATION_RESIZE}, [ROUTE_RENDITIONS] = {3, API_DURATION_RENDITIONS},
+};
 
 void metrics_answered(const struct request *r, enum problem_type type, int64_t now_us)
 {
     struct metrics *m = r->api->daemon->metrics;
     unsigned status = problem_status(type);
     size_t group = status < 400 ? 0 : (status < 500 ? 1 : 2);
-    metrics_add(m, API_REQUESTS + operation_index(r) * 3 + group, 1);
+    metrics_add(m, API_REQUESTS + operations[r->parsed.route].requests * 3 + group, 1);
     if (type != PROBLEM_NONE)
         metrics_add(m, API_REFUSALS + (size_t)type - 1, 1);
     if (!r->admitted)
         return;
-    metrics_observe(m, r->parsed.route == ROUTE_INFO ? API_DURATION_INFO : API_DURATION_RESIZE, now_us - r->started_us);
+    metrics_observe(m, operations[r->parsed.route].duration, now_us - r->started_us);
 }
 
 /* A counter that is kept elsewhere. */

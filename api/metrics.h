@@ -10,9 +10,10 @@
 
 enum api_metric {
     API_REQUESTS, /* operation x status class; see metrics_requests_index */
-    API_REQUESTS_LAST = API_REQUESTS + 3 * 3 - 1,
+    API_REQUESTS_LAST = API_REQUESTS + 4 * 3 - 1,
     API_DURATION_RESIZE,
     API_DURATION_INFO,
+    API_DURATION_RENDITIONS,
     API_QUEUE_WAIT,
     API_REFUSALS, /* by problem, from the first one */
     API_REFUSALS_LAST = API_REFUSALS + PROBLEM_COUNT - 2,

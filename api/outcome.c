@@ -3,6 +3,7 @@
 #include "outcome.h"
 
 #include "api.h"
+#include "outputs.h"
 
 static const enum problem_type outcomes[] = {
     [OUTCOME_OK] = PROBLEM_NONE,
@@ -55,11 +56,14 @@ void outcome_result(struct request *r, const struct wire_result *m, size_t body_
     bool is_image = r->operation == OPERATION_RESIZE;
     if (type == PROBLEM_NONE && (body_len == 0 || (is_image && r->conversion.output_format == IMAGE_UNKNOWN)))
         type = PROBLEM_INTERNAL;
+    if (type == PROBLEM_NONE && r->outputs && !outputs_take(r, m, body_len))
+        type = PROBLEM_INTERNAL;
     if (type == PROBLEM_NONE) {
         r->media_type = is_image ? image_format_media_type(r->conversion.output_format) : "application/json";
         return;
     }
     problem_set(&r->problem, type, "%s", m->detail);
+    outputs_blame(r, m);
     problem_set_parameter(&r->problem, wire_parameter_text(m->parameter));
     bool of_image = m->outcome == OUTCOME_TOO_LARGE || m->outcome == OUTCOME_BAD_REQUEST;
     if (of_image && (m->limit_value > 0 || m->actual_value > 0))

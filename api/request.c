@@ -5,6 +5,7 @@
 #include "admission.h"
 #include "api.h"
 #include "body.h"
+#include "outputs.h"
 
 #include "cavage/bus.h"
 
@@ -55,6 +56,7 @@ void request_free(struct request *r, int64_t now_us)
     admission_leave(r->api->admission, r);
     if (r->message)
         bus_free(r->message);
+    outputs_free(r->outputs);
     free(r->target);
     free(r);
 }

@@ -21,6 +21,7 @@ struct api;
 struct loop_watch;
 struct multipart;
 struct digest;
+struct outputs;
 
 /* Who may do what: the HTTP thread of the connection owns the request, but in QUEUED, where the loop thread does. In HEAD, BODY and DISCARD the loop
  * may end it: with the connection's lock held it reads the fields that were set by then, and moves the request to EXPIRED. All moves go
@@ -40,9 +41,9 @@ enum request_state {
 
 /* What the worker told of the conversion. */
 struct conversion {
-    enum image_format input_format, output_format;
-    uint64_t input_pixels, output_pixels; /* of all pages and frames, and of all outputs */
-    uint32_t outputs;                     /* pictures made */
+    enum image_format input_format, output_format; /* IMAGE_UNKNOWN with outputs: of several formats */
+    uint64_t input_pixels, output_pixels;          /* of all pages and frames, and of all outputs */
+    uint32_t outputs;                              /* pictures made */
     uint64_t cpu_us, wait_us, convert_us;
     char worker[ID_HEX_SIZE];
 };
@@ -72,7 +73,8 @@ struct request {
     uint64_t customer;
     enum operation operation;
     char canonical[WIRE_REQUEST_SIZE];
-    bool varies; /* the answer depends on Accept */
+    bool varies;             /* the answer depends on Accept */
+    struct outputs *outputs; /* of renditions; NULL: one picture, or none, is asked for */
 
     /* Monotonic times; 0: not reached. */
     int64_t started_us;

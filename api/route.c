@@ -14,6 +14,7 @@ static const struct {
     [ROUTE_NONE] = {"", {"", ""}, "", "none"},
     [ROUTE_RESIZE] = {"/v1/resize", {"POST", "POST"}, "POST", "resize"},
     [ROUTE_INFO] = {"/v1/info", {"POST", "POST"}, "POST", "info"},
+    [ROUTE_RENDITIONS] = {"/v1/renditions", {"POST", "POST"}, "POST", "renditions"},
     [ROUTE_HEALTH] = {"/healthz", {"GET", "HEAD"}, "GET, HEAD", "health"},
     [ROUTE_READY] = {"/readyz", {"GET", "HEAD"}, "GET, HEAD", "ready"},
 };

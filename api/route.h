@@ -12,6 +12,7 @@ enum route {
     ROUTE_INFO,
     ROUTE_HEALTH,
     ROUTE_READY,
+    ROUTE_RENDITIONS,
     ROUTE_COUNT
 };
 
@@ -27,7 +28,7 @@ void route_parse(const char *raw, struct target *out);
 bool route_takes(enum route route, const char *method);
 /* The value of Allow: "GET, HEAD". */
 const char *route_allow(enum route route);
-/* "resize", "info", "health", "ready"; "none". For records and metrics. */
+/* "resize", "info", "renditions", "health", "ready"; "none". For records and metrics. */
 const char *route_name(enum route route);
 
 #endif

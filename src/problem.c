@@ -39,6 +39,7 @@ static const struct {
     [PROBLEM_DRAINING] = {503, true, "draining", "This server is stopping; try again shortly"},
     [PROBLEM_NOT_READY] = {503, true, "not_ready", "This server cannot serve yet; try again shortly"},
     [PROBLEM_LOST] = {503, true, "lost", "The conversion was interrupted; try again shortly"},
+    [PROBLEM_NOT_ACCEPTABLE] = {406, false, "not_acceptable", "The answer has no form that Accept names"},
     [PROBLEM_DEADLINE] = {504, false, "deadline", "The conversion did not end in time"},
 };
 
@@ -152,7 +153,7 @@ static void put_number(struct writer *w, const char *name, uint64_t value)
 
 size_t problem_json(const struct problem *p, const char *request_id, char out[PROBLEM_JSON_SIZE])
 {
-    /* The longest strings are 320 + 64 + 128 bytes, six times as long when all of it is escaped: it fits. */
+    /* The longest strings are 320 + 64 + 40 + 128 bytes, six times as long when all of it is escaped: it fits. */
     struct writer w = {.out = out, .size = PROBLEM_JSON_SIZE};
     put_text(&w, "{\"type\":\"/problems/");
     put_text(&w, table[p->type].name);
@@ -161,6 +162,8 @@ size_t problem_json(const struct problem *p, const char *request_id, char out[PR
     put_number(&w, "status", table[p->type].status);
     if (p->detail[0])
         put_member(&w, "detail", p->detail);
+    if (p->output[0])
+        put_member(&w, "output", p->output);
     if (p->parameter[0])
         put_member(&w, "parameter", p->parameter);
     if (p->has_limit) {

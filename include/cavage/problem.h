@@ -34,6 +34,7 @@ enum problem_type {
     PROBLEM_NOT_READY,          /* 503 */
     PROBLEM_LOST,               /* 503: its worker was lost, and it may not be tried again */
     PROBLEM_DEADLINE,           /* 504 */
+    PROBLEM_NOT_ACCEPTABLE,     /* 406: no form of the answer is among those of Accept */
     PROBLEM_COUNT
 };
 
@@ -44,6 +45,7 @@ struct problem {
     enum problem_type type;
     char detail[PROBLEM_DETAIL_SIZE]; /* one sentence for this case; may be empty */
     char parameter[64];               /* the parameter that is wrong; may be empty */
+    char output[40];                  /* the output of several that it is about; may be empty */
     bool has_limit;                   /* the two below are known */
     uint64_t limit;                   /* what is allowed */
     uint64_t actual;                  /* what there was; 0: not known */

@@ -62,12 +62,14 @@ static void test_members_of_a_case_read_back(void **state)
     struct problem p;
     problem_set(&p, PROBLEM_IMAGE_TOO_LARGE, "It has %d \"pixels\"\n.", 7);
     memcpy(p.parameter, "width", 6);
+    memcpy(p.output, "small", 6);
     p.has_limit = true;
     p.limit = 100000000;
     p.actual = UINT64_C(4294836225);
     json_t *json = read_back(&p, "id");
     assert_string_equal(json_string_value(json_object_get(json, "detail")), "It has 7 \"pixels\"\n.");
     assert_string_equal(json_string_value(json_object_get(json, "parameter")), "width");
+    assert_string_equal(json_string_value(json_object_get(json, "output")), "small");
     assert_int_equal(json_integer_value(json_object_get(json, "limit")), 100000000);
     assert_int_equal(json_integer_value(json_object_get(json, "actual")), INT64_C(4294836225));
     json_decref(json);
@@ -96,6 +98,7 @@ static void test_worst_text_still_makes_valid_json(void **state)
         char id[129];
         memset(p.detail, worst[w], sizeof(p.detail) - 1);
         memset(p.parameter, worst[w], sizeof(p.parameter) - 1);
+        memset(p.output, worst[w], sizeof(p.output) - 1);
         memset(id, worst[w], sizeof(id) - 1);
         id[sizeof(id) - 1] = '\0';
         json_t *json = read_back(&p, id);
