@@ -8,6 +8,7 @@ import os
 import random
 import struct
 import threading
+import zipfile
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -31,6 +32,7 @@ QUERIES = [
     "/v1/resize?width=16", "/v1/resize?width=24&height=24&fit=cover&format=jpeg", "/v1/resize?width=20&height=30&fit=contain&format=png&background=8f08",
     "/v1/resize?width=33&height=7&fit=fill&format=webp", "/v1/resize?width=9&fit=outside&format=gif", "/v1/resize?format=tiff",
     "/v1/resize?height=40&enlarge=1&format=png", "/v1/resize?width=1&height=1&format=webp", "/v1/info",
+    "/v1/renditions?output=a:width=20,format=jpeg&output=b:width=9,height=9,fit=cover,format=webp&output=c:format=png",
 ]
 AVIF_QUERY = "/v1/resize?width=8&format=avif"
 # Values at the edges of lengths, counts and offsets.
@@ -164,13 +166,21 @@ def judge_picture(number, kind, body):
     return None
 
 
+def pictures_of(answer, body):
+    """The pictures of an answer that is good: (media type, bytes) each."""
+    if answer.status != 200 or answer.headers["Content-Type"] != "application/zip":
+        return [(answer.headers["Content-Type"], body)] if answer.status == 200 else []
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        return [("image/" + name.rsplit(".", 1)[1].replace("jpg", "jpeg"), archive.read(name)) for name in archive.namelist()]
+
+
 def judge(number, path, answer, body):
     """What is wrong with an answer, or None."""
     kind = answer.headers["Content-Type"]
     if answer.status == 200 and path == "/v1/info":
         return None if kind == "application/json" and json.loads(body)["width"] > 0 else f"info {kind} {body[:200]!r}"
     if answer.status == 200:
-        return judge_picture(number, kind, body)
+        return next(filter(None, (judge_picture(number, *picture) for picture in pictures_of(answer, body))), None)
     if kind != "application/problem+json":
         return f"{answer.status} {kind}"
     problem = json.loads(body)
@@ -182,7 +192,7 @@ class Sender:
 
     def __init__(self, system, key, originals, count):
         self.system, self.originals = system, originals
-        self.headers = {"Authorization": f"Bearer {key}"}
+        self.headers = {"Authorization": f"Bearer {key}", "Accept": "application/zip"}
         self.numbers = iter(range(count))
         self.statuses, self.wrong, self.sent_bytes, self.received_bytes = Counter(), [], 0, 0
         self.lock = threading.Lock()
@@ -203,11 +213,12 @@ class Sender:
             if number is None:
                 break
             path, data = mutant(number, self.originals)
-            body = b""
+            body, made = b"", 0
             try:
                 connection.request("POST", path, data, self.headers)
                 answer = connection.getresponse()
                 body = answer.read()
+                made = sum(len(picture) for _, picture in pictures_of(answer, body))
                 status, fault = answer.status, judge(number, path, answer, body)
             except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
                 status, fault = 0, repr(error)
@@ -215,7 +226,7 @@ class Sender:
             with self.lock:
                 self.statuses[status] += 1
                 self.sent_bytes += len(data)
-                self.received_bytes += len(body) if status == 200 else 0
+                self.received_bytes += made
                 if fault:
                     self.wrong.append(f"mutant {number}, {path}: {fault}")
         connection.close()
