@@ -184,13 +184,11 @@ static void print_group(const char *title, const struct load_group *group)
 
 static void print_counts(const struct load_stats *stats)
 {
-    printf("%-12s", "answers");
     for (unsigned i = 0; i < LOAD_STATUS_MAX; i++)
         if (stats->status[i] > 0)
-            printf(" %u: %" PRIu64, i, stats->status[i]);
-    putchar('\n');
+            printf("%-12s %u: %" PRIu64 "\n", "answers", i, stats->status[i]);
     for (size_t i = 0; i < LOAD_REASONS_MAX && stats->reasons[i].count > 0; i++)
-        printf("%-12s %s: %" PRIu64 "\n", i == 0 ? "refusals" : "", stats->reasons[i].name, stats->reasons[i].count);
+        printf("%-12s %s: %" PRIu64 "\n", "refusals", stats->reasons[i].name, stats->reasons[i].count);
     for (size_t i = 0; stats->all.failed > 0 && i < LOAD_FAILURES; i++)
         if (stats->failure[i] > 0)
             printf("%-12s %s: %" PRIu64 "\n", "failures", load_failure_names[i], stats->failure[i]);
