@@ -105,8 +105,8 @@ static void step_raw(struct world *w, const uint8_t *data, size_t size)
     if (size < SEAL_BYTES)
         return;
     memcpy(message, data, size);
-    memcpy(message + size - 4, "CVS1", 4);
-    memset(message + size - 7, 0, 3);
+    memcpy(&message[size - 4], "CVS1", 4);
+    memset(&message[size - 7], 0, 3);
     must(!opens(w->b, message, size));
 }
 

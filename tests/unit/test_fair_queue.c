@@ -257,6 +257,7 @@ static int64_t large_percent_of(int64_t cost_us)
         large_us += entry->lane == LANE_LARGE ? entry->cost_us : 0;
     } while (all_us < cost_us);
     assert_true(all_us > 0);
+    assert_true(all_us > 0);
     return large_us * 100 / all_us;
 }
 
