@@ -6,6 +6,7 @@
 #include "body.h"
 #include "metering.h"
 #include "outputs.h"
+#include "overload.h"
 #include "pipeline.h"
 #include "ready.h"
 #include "token.h"
@@ -17,6 +18,7 @@
 #include "cavage/shares.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -118,6 +120,18 @@ static bool check_drain(struct applicant *p)
     return p->r->problem.type == PROBLEM_NONE;
 }
 
+static void __attribute__((format(printf, 4, 5)))
+refuse(struct request *r, enum check by, enum problem_type type, const char *format, ...)
+{
+    char detail[PROBLEM_DETAIL_SIZE];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(detail, sizeof(detail), format, args);
+    va_end(args);
+    problem_set(&r->problem, type, "%s", detail);
+    r->refused_by = by;
+}
+
 static bool check_rate(struct applicant *p)
 {
     struct request *r = p->r;
@@ -130,9 +144,9 @@ static bool check_rate(struct applicant *p)
     rate_limit_take(a->rates, p->now_us, r->customer, &allowance, &r->rate);
     pthread_mutex_unlock(&a->lock);
     if (!r->rate.allowed)
-        problem_set(&r->problem, PROBLEM_RATE_LIMITED,
-                    "At most %" PRIu32 " requests a second, in bursts of up to %" PRIu32 ".", allowance.rate_per_s,
-                    allowance.burst ? allowance.burst : 1);
+        refuse(r, CHECK_RATE, PROBLEM_RATE_LIMITED,
+               "At most %" PRIu32 " requests a second, in bursts of up to %" PRIu32 ".", allowance.rate_per_s,
+               allowance.burst ? allowance.burst : 1);
     return r->rate.allowed;
 }
 
@@ -148,8 +162,8 @@ static bool check_connections(struct applicant *p)
         shares_take(a->in_progress, r->customer, 1);
     pthread_mutex_unlock(&a->lock);
     if (!r->counted)
-        problem_set(&r->problem, PROBLEM_SHARE_USED,
-                    "This customer's requests in progress use all the connections it may have, %zu.", max);
+        refuse(r, CHECK_CUSTOMER_CONNECTIONS, PROBLEM_SHARE_USED,
+               "This customer's requests in progress use all the connections it may have, %zu.", max);
     return r->counted;
 }
 
@@ -209,6 +223,7 @@ static bool check_resize(struct applicant *p)
         params.auto_formats |= p->head->accepts;
     r->varies = params.format_auto;
     params_format(&params, r->canonical);
+    overload_expect(r, &params);
     r->operation = OPERATION_RESIZE;
     return true;
 }
@@ -237,28 +252,43 @@ static bool check_parameters(struct applicant *p)
 static bool check_spool(struct applicant *p)
 {
     if (!spool_has_room(p->api->spool))
-        problem_set(&p->r->problem, PROBLEM_OVERLOADED, "Usage records cannot be stored at the moment.");
+        refuse(p->r, CHECK_SPOOL, PROBLEM_OVERLOADED, "Usage records cannot be stored at the moment.");
     return p->r->problem.type == PROBLEM_NONE;
+}
+
+void admission_no_share(struct request *r)
+{
+    refuse(r, CHECK_CUSTOMER_MEMORY, PROBLEM_SHARE_USED,
+           "This customer's images in progress use all the memory it may have.");
+}
+
+void admission_no_memory(struct request *r)
+{
+    refuse(r, CHECK_MEMORY, PROBLEM_OVERLOADED, "The memory for images in progress is full.");
 }
 
 static bool check_staging(struct applicant *p)
 {
     int err = extents_check(p->api->extents, p->r->customer, p->r->length ? (size_t)p->r->length : 1);
     if (err == ERR_RANGE)
-        problem_set(&p->r->problem, PROBLEM_SHARE_USED,
-                    "This customer's images in progress use all the memory it may have.");
+        admission_no_share(p->r);
     else if (err)
-        problem_set(&p->r->problem, PROBLEM_OVERLOADED, "The memory for images in progress is full.");
+        admission_no_memory(p->r);
     return err == 0;
 }
 
 static bool check_queue(struct applicant *p)
 {
     if (pipeline_queued(p->api->pipeline) >= p->api->settings.max_queued)
-        problem_set(&p->r->problem, PROBLEM_OVERLOADED, "The queue is full.");
+        refuse(p->r, CHECK_QUEUE, PROBLEM_OVERLOADED, "The queue is full.");
     else if (pipeline_is_stranded(p->api->pipeline, p->now_us))
-        problem_set(&p->r->problem, PROBLEM_NOT_READY, "No worker is available.");
+        refuse(p->r, CHECK_WORKERS, PROBLEM_NOT_READY, "No worker is available.");
     return p->r->problem.type == PROBLEM_NONE;
+}
+
+static bool check_wait(struct applicant *p)
+{
+    return overload_admits(p->api->overload, p->r);
 }
 
 /* What the server says of itself. */
@@ -303,9 +333,8 @@ static bool check_body(struct applicant *p)
 bool admission_decide(struct admission *a, struct request *r, const struct head *head, int64_t now_us)
 {
     static bool (*const checks[])(struct applicant *) = {
-        check_key,        check_drain,           check_rate,  check_connections, check_length,
-        check_parameters, check_idempotency_key, check_spool, check_staging,     check_queue,
-        check_body,
+        check_key,        check_drain,           check_connections, check_length, check_staging, check_rate,
+        check_parameters, check_idempotency_key, check_spool,       check_queue,  check_wait,    check_body,
     };
     struct applicant p = {.admission = a, .api = a->api, .r = r, .head = head, .now_us = now_us};
     read_head(&p);

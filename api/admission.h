@@ -29,6 +29,9 @@ void admission_free(struct admission *a);
 
 /* Fill the request's fields from its headers. True: it is admitted, or its answer is known already (r->text). False: r->problem. Any thread. */
 bool admission_decide(struct admission *a, struct request *r, const struct head *head, int64_t now_us);
+/* Refuse because the memory for images is used up: this customer's share of it, or all. Any thread. */
+void admission_no_share(struct request *r);
+void admission_no_memory(struct request *r);
 /* The request is over, however it ended: it counts as its customer's no more. Any thread. */
 void admission_leave(struct admission *a, const struct request *r);
 

@@ -42,6 +42,12 @@ static void add_problem(struct answer *a, const struct problem *problem, const c
                                                : "Bearer realm=\"cavage\"");
 }
 
+/* Until there is a token and, as far as is known, room. */
+static int64_t retry_us(const struct request *r)
+{
+    return r->rate.wait_us > r->retry_us ? r->rate.wait_us : r->retry_us;
+}
+
 static void add_result(struct answer *a, const struct request *r)
 {
     a->status = 200;
@@ -98,7 +104,7 @@ void answer_make(const struct request *r, bool close, uint32_t random, struct an
 {
     out->field_count = 0;
     if (r->problem.type != PROBLEM_NONE)
-        add_problem(out, &r->problem, r->id, r->rate.wait_us, random);
+        add_problem(out, &r->problem, r->id, retry_us(r), random);
     else
         add_result(out, r);
     add_timing(out, r);
@@ -108,7 +114,7 @@ void answer_make(const struct request *r, bool close, uint32_t random, struct an
 void answer_early(const struct request *r, const struct problem *problem, uint32_t random, struct answer *out)
 {
     out->field_count = 0;
-    add_problem(out, problem, r->id, r->rate.wait_us, random);
+    add_problem(out, problem, r->id, retry_us(r), random);
     add_rest(out, r, problem->type, true);
 }
 

@@ -17,6 +17,7 @@
 struct conns;
 struct admission;
 struct metering;
+struct overload;
 struct pipeline;
 struct poisoned;
 struct http;
@@ -50,6 +51,7 @@ struct api {
     struct authdb *authdb;
     struct spool *spool;
     struct conns *conns;
+    struct overload *overload;
     struct admission *admission;
     struct metering *metering;
     struct pipeline *pipeline;

@@ -2,8 +2,8 @@
 /* Staging: raw bodies and the file of multipart ones, bounded as they arrive. */
 #include "body.h"
 
+#include "admission.h"
 #include "api.h"
-#include "cost.h"
 #include "metrics.h"
 #include "multipart.h"
 #include "outputs.h"
@@ -53,10 +53,9 @@ static int stage(void *arg, const void *data, size_t len)
     struct request *r = arg;
     int err = staged_append(r->api->extents, &r->staged, data, len);
     if (err == ERR_RANGE)
-        problem_set(&r->problem, PROBLEM_SHARE_USED,
-                    "This customer's images in progress use all the memory it may have.");
+        admission_no_share(r);
     else if (err)
-        problem_set(&r->problem, PROBLEM_OVERLOADED, "The memory for images in progress is full.");
+        admission_no_memory(r);
     else if (r->digest)
         digest_add(r->digest, data, len);
     return err;
@@ -104,17 +103,15 @@ static bool judge_image(struct request *r)
         problem_set(&r->problem, PROBLEM_NOT_AN_IMAGE, LIMITS_NO_SVG);
         return false;
     }
-    struct image_header header = {0};
-    uint64_t pixels = image_header_read(head, len, &header) == 0 ? image_header_pixels(&header) : 0;
+    uint64_t pixels = image_header_read(head, len, &r->header) == 0 ? image_header_pixels(&r->header) : 0;
     r->conversion.input_pixels = pixels;
     struct limits_breach over;
-    if (pixels > 0 && !limits_take(&r->api->settings.limits, &header, &over)) {
+    if (pixels > 0 && !limits_take(&r->api->settings.limits, &r->header, &over)) {
         char text[LIMITS_TEXT_SIZE];
         problem_set(&r->problem, PROBLEM_IMAGE_TOO_LARGE, "%s", limits_tell(&over, text));
         problem_set_limit(&r->problem, over.allowed, over.actual);
         return false;
     }
-    r->cost_us = outputs_cost_us(r, cost_estimate_us(r->conversion.input_format, pixels, r->staged.bytes));
     return true;
 }
 

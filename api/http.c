@@ -11,6 +11,7 @@
 #include "metering.h"
 #include "metrics.h"
 #include "outputs.h"
+#include "overload.h"
 #include "pipeline.h"
 #include "random.h"
 
@@ -222,7 +223,7 @@ static enum MHD_Result at_head(const struct call *c)
 static enum MHD_Result at_body_end(const struct call *c)
 {
     struct request *r = c->r;
-    bool good = body_end(r);
+    bool good = body_end(r) && overload_enter(r->api->overload, r);
     r->staged_us = clock_monotonic_us();
     if (!good) {
         if (request_move(r, REQUEST_ANSWERED))

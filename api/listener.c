@@ -45,6 +45,7 @@ static void refuse(struct listener *l, int64_t now_us, int fd)
     problem_set(&problem, PROBLEM_OVERLOADED, "All connections are in use.");
     size_t len = answer_raw_problem(&problem, random_u32(), text);
     metrics_add(l->api->daemon->metrics, API_CONNECTIONS_REFUSED, 1);
+    metrics_add(l->api->daemon->metrics, API_CHECKS + CHECK_CONNECTIONS - 1, 1);
     (void)!send(fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT);
     lingering_add(l->lingering, now_us, fd);
 }

@@ -8,6 +8,7 @@
 #include "listener.h"
 #include "metering.h"
 #include "metrics.h"
+#include "overload.h"
 #include "pipeline.h"
 #include "poisoned.h"
 #include "ready.h"
@@ -84,7 +85,8 @@ static int open_connections(struct api *api)
 
 static int open_admission(struct api *api)
 {
-    return admission_new(api, &api->admission);
+    int err = overload_new(api, &api->overload);
+    return err ? err : admission_new(api, &api->admission);
 }
 
 static int open_poisoned(struct api *api)
@@ -212,6 +214,7 @@ static void stop(struct daemon *daemon)
     spool_close(api->spool);
     authdb_close(api->authdb);
     admission_free(api->admission);
+    overload_free(api->overload);
     poisoned_free(api->poisoned);
     conns_free(api->conns);
     extents_free(api->extents);

@@ -3,6 +3,7 @@
 #include "metrics.h"
 
 #include "api.h"
+#include "overload.h"
 
 #include "cavage/clock.h"
 #include "cavage/log.h"
@@ -38,6 +39,24 @@ static const int64_t wait_edges_us[] = {100,   250,   500,    1000,   2500,   50
     {                                                                                              \
         "cavage_refusals_total", "Requests answered with a problem, by its name.", METRIC_COUNTER, \
             "reason=\"" name "\"", NULL, 0                                                         \
+    }
+#define CHECK(name)                                                                                                \
+    {                                                                                                              \
+        "cavage_admission_refusals_total", "Requests refused with 429 or 503, by what was short.", METRIC_COUNTER, \
+            "check=\"" name "\"", NULL, 0                                                                          \
+    }
+#define LANE_GAUGE_US(n, h, lane)                           \
+    {                                                       \
+        n, h, METRIC_GAUGE_US, "lane=\"" lane "\"", NULL, 0 \
+    }
+#define FORECAST_WAIT(lane)                       \
+    LANE_GAUGE_US("cavage_forecast_wait_seconds", \
+                  "How long a job of mean cost would wait, of a customer with no other.", lane)
+#define SERVICE_P99(lane) LANE_GAUGE_US("cavage_service_p99_seconds", "What one conversion in a hundred exceeds.", lane)
+#define COST_RATIO(format)                                                                                      \
+    {                                                                                                           \
+        "cavage_cost_ratio", "CPU of conversions beside the first estimate, by input format.", METRIC_GAUGE_US, \
+            "format=\"" format "\"", NULL, 0                                                                    \
     }
 #define DURATION(o)                                                                                             \
     HISTOGRAM("cavage_request_duration_seconds", "From the request line to the answer, for admitted requests.", \
@@ -86,6 +105,17 @@ const struct metric_def api_metric_defs[API_METRICS] = {
     [API_REFUSALS + 22] = REFUSAL("lost"),
     [API_REFUSALS + 23] = REFUSAL("deadline"),
     [API_REFUSALS + 24] = REFUSAL("not_acceptable"),
+    [API_CHECKS + CHECK_CONNECTIONS - 1] = CHECK("connections"),
+    [API_CHECKS + CHECK_CUSTOMER_CONNECTIONS - 1] = CHECK("customer_connections"),
+    [API_CHECKS + CHECK_MEMORY - 1] = CHECK("memory"),
+    [API_CHECKS + CHECK_CUSTOMER_MEMORY - 1] = CHECK("customer_memory"),
+    [API_CHECKS + CHECK_RATE - 1] = CHECK("rate"),
+    [API_CHECKS + CHECK_SPOOL - 1] = CHECK("spool"),
+    [API_CHECKS + CHECK_QUEUE - 1] = CHECK("queue"),
+    [API_CHECKS + CHECK_CUSTOMER_QUEUE - 1] = CHECK("customer_queue"),
+    [API_CHECKS + CHECK_WORKERS - 1] = CHECK("workers"),
+    [API_CHECKS + CHECK_WAIT_SMALL - 1] = CHECK("wait"),
+    [API_CHECKS + CHECK_WAIT_LARGE - 1] = CHECK("large_wait"),
     [API_POISON_REFUSED] =
         COUNTER("cavage_poison_refused_total", "Requests refused because their image had ended two converters before."),
     [API_CLIENTS_GONE] = COUNTER("cavage_clients_gone_total", "Clients that left while their job waited or ran."),
@@ -101,6 +131,19 @@ const struct metric_def api_metric_defs[API_METRICS] = {
     [API_WORKERS] = GAUGE("cavage_workers_up", "Workers that are connected."),
     [API_SLOTS] = GAUGE("cavage_converters", "Converters of the workers that are up."),
     [API_BUSY] = GAUGE("cavage_converters_busy", "Converters at work."),
+    [API_CAPACITY] = GAUGE_US("cavage_capacity_converters", "Of them, this server's part, by the credit it has."),
+    [API_FORECAST_WAIT + LANE_SMALL] = FORECAST_WAIT("small"),
+    [API_FORECAST_WAIT + LANE_LARGE] = FORECAST_WAIT("large"),
+    [API_SERVICE_P99 + LANE_SMALL] = SERVICE_P99("small"),
+    [API_SERVICE_P99 + LANE_LARGE] = SERVICE_P99("large"),
+    [API_COST_RATIO + IMAGE_UNKNOWN] = COST_RATIO("unknown"),
+    [API_COST_RATIO + IMAGE_JPEG] = COST_RATIO("jpeg"),
+    [API_COST_RATIO + IMAGE_PNG] = COST_RATIO("png"),
+    [API_COST_RATIO + IMAGE_WEBP] = COST_RATIO("webp"),
+    [API_COST_RATIO + IMAGE_AVIF] = COST_RATIO("avif"),
+    [API_COST_RATIO + IMAGE_GIF] = COST_RATIO("gif"),
+    [API_COST_RATIO + IMAGE_TIFF] = COST_RATIO("tiff"),
+    [API_COST_RATIO + IMAGE_SVG] = COST_RATIO("svg"),
     [API_REQUEUED] =
         COUNTER("cavage_jobs_requeued_total", "Jobs queued again after their worker was lost or refused them."),
     [API_RETRIES_DENIED] = COUNTER("cavage_retries_denied_total", "Lost jobs that were not tried again."),
@@ -136,6 +179,8 @@ void metrics_answered(const struct request *r, enum problem_type type, int64_t n
     metrics_add(m, API_REQUESTS + operations[r->parsed.route].requests * 3 + group, 1);
     if (type != PROBLEM_NONE)
         metrics_add(m, API_REFUSALS + (size_t)type - 1, 1);
+    if (type != PROBLEM_NONE && r->refused_by != CHECK_NONE)
+        metrics_add(m, API_CHECKS + (size_t)r->refused_by - 1, 1);
     if (!r->admitted)
         return;
     metrics_observe(m, operations[r->parsed.route].duration, now_us - r->started_us);
@@ -164,6 +209,22 @@ static void update_auth(struct api *api, struct metrics *m)
     metrics_set(m, API_AUTH_LAG, known ? clock_wall_us() - head.synced_us : -1000000);
 }
 
+/* Gauges that are exposed in seconds are kept in millionths, whatever their unit. */
+static void update_forecast(struct api *api, struct metrics *m)
+{
+    struct admission_stats stats;
+    int64_t permille[IMAGE_FORMAT_COUNT];
+    overload_stats(api->overload, &stats);
+    overload_ratios(api->overload, permille);
+    metrics_set(m, API_CAPACITY, (int64_t)stats.slots_milli * 1000);
+    for (size_t lane = 0; lane < LANES; lane++) {
+        metrics_set(m, API_FORECAST_WAIT + lane, stats.wait_us[lane]);
+        metrics_set(m, API_SERVICE_P99 + lane, stats.service_us[lane]);
+    }
+    for (size_t i = 0; i < IMAGE_FORMAT_COUNT; i++)
+        metrics_set(m, API_COST_RATIO + i, permille[i] * 1000);
+}
+
 void metrics_update(struct api *api, const struct dispatch_stats *stats)
 {
     struct metrics *m = api->daemon->metrics;
@@ -181,6 +242,7 @@ void metrics_update(struct api *api, const struct dispatch_stats *stats)
     follow(m, API_STALE_MESSAGES, stats->stale_messages);
     follow(m, API_LOST_PEERS, stats->lost_peers);
     follow(m, API_LOG_LOST, log_lost());
+    update_forecast(api, m);
     update_usage(api, m);
     update_auth(api, m);
 }

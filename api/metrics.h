@@ -17,6 +17,8 @@ enum api_metric {
     API_QUEUE_WAIT,
     API_REFUSALS, /* by problem, from the first one */
     API_REFUSALS_LAST = API_REFUSALS + PROBLEM_COUNT - 2,
+    API_CHECKS, /* by what was short, from the first one */
+    API_CHECKS_LAST = API_CHECKS + CHECK_COUNT - 2,
     API_POISON_REFUSED,
     API_CLIENTS_GONE,
     API_CONNECTIONS_REFUSED,
@@ -29,6 +31,13 @@ enum api_metric {
     API_WORKERS,
     API_SLOTS,
     API_BUSY,
+    API_CAPACITY,
+    API_FORECAST_WAIT, /* by lane */
+    API_FORECAST_WAIT_LAST = API_FORECAST_WAIT + LANES - 1,
+    API_SERVICE_P99, /* by lane */
+    API_SERVICE_P99_LAST = API_SERVICE_P99 + LANES - 1,
+    API_COST_RATIO, /* by format */
+    API_COST_RATIO_LAST = API_COST_RATIO + IMAGE_FORMAT_COUNT - 1,
     API_REQUEUED,
     API_RETRIES_DENIED,
     API_LATE_RESULTS,

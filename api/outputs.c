@@ -2,6 +2,8 @@
 /* From the query's outputs to the archive's files. */
 #include "outputs.h"
 
+#include "overload.h"
+
 #include "api.h"
 
 #include "cavage/bus.h"
@@ -76,8 +78,10 @@ bool outputs_admit(struct request *r, const struct head *head)
     }
     r->outputs->form = form;
     r->outputs->count = all.count;
-    for (size_t i = 0; i < all.count; i++)
+    for (size_t i = 0; i < all.count; i++) {
         memcpy(r->outputs->names[i], all.outputs[i].name, RENDITION_NAME_SIZE);
+        overload_expect(r, &all.outputs[i].params);
+    }
     return true;
 }
 

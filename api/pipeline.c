@@ -3,6 +3,7 @@
 #include "client_watch.h"
 #include "metrics.h"
 #include "outcome.h"
+#include "overload.h"
 #include "pipeline_parts.h"
 #include "poisoned.h"
 
@@ -23,6 +24,7 @@ enum {
 static void answer(struct pipeline *p, struct request *r, enum request_state state)
 {
     jobs_remove(p->jobs, r->job);
+    overload_leave(p->api->overload, r);
     client_unwatch(r);
     r->answered_us = clock_monotonic_us();
     if (r->dispatched_us && state == REQUEST_ANSWERED)
@@ -79,9 +81,13 @@ static void send_job(struct pipeline *p, int64_t now_us, const struct dispatch_a
         r->peer = a->peer;
         r->sequence = a->sequence;
         r->dispatched_us = now_us;
+        overload_sent(p->api->overload, r);
     }
-    if (peer_send(p->peers[a->peer], a) != 0)
-        dispatch_send_refused(p->dispatch, now_us, a->peer, a->job);
+    if (peer_send(p->peers[a->peer], a) == 0)
+        return;
+    dispatch_send_refused(p->dispatch, now_us, a->peer, a->job);
+    if (r)
+        overload_unsent(p->api->overload, r);
 }
 
 /* Do all that the machine asks for, and ask it when it wants to be called next. */
@@ -101,6 +107,7 @@ static void act(struct pipeline *p, int64_t now_us)
     struct dispatch_stats stats;
     dispatch_stats(p->dispatch, &stats);
     atomic_store(&p->queued, stats.queued);
+    overload_capacity(p->api->overload, &stats);
     bool has_worker = dispatch_has_worker(p->dispatch);
     if (has_worker == atomic_load(&p->has_worker))
         return;
@@ -126,6 +133,7 @@ static bool take_result(struct pipeline *p, int64_t now_us, const struct frame *
     outcome_result(r, &m, f->body_len);
     bool keep = r->problem.type == PROBLEM_NONE;
     if (keep) {
+        overload_converted(p->api->overload, r);
         r->message = data;
         r->result = f->body;
         r->result_len = f->body_len;
@@ -177,8 +185,11 @@ void pipeline_on_message(void *arg, int fd, uint32_t events)
 static void submit(struct pipeline *p, int64_t now_us, struct request *r)
 {
     r->job = jobs_add(p->jobs, r);
-    struct dispatch_job job = {
-        .id = r->job, .customer = r->customer, .cost_us = r->cost_us, .deadline_us = r->deadline_us};
+    struct dispatch_job job = {.id = r->job,
+                               .customer = r->customer,
+                               .lane = r->job_terms.lane,
+                               .cost_us = r->job_terms.cost_us,
+                               .deadline_us = r->deadline_us};
     int err = r->job ? dispatch_submit(p->dispatch, now_us, &job) : ERR_FULL;
     if (err == 0) {
         client_watch(r);
@@ -188,6 +199,7 @@ static void submit(struct pipeline *p, int64_t now_us, struct request *r)
         problem_set(&r->problem, PROBLEM_SHARE_USED, "This customer's jobs use all the queue it may have.");
     else
         problem_set(&r->problem, PROBLEM_OVERLOADED, "The queue is full.");
+    r->refused_by = err == ERR_RANGE ? CHECK_CUSTOMER_QUEUE : CHECK_QUEUE;
     answer(p, r, REQUEST_ANSWERED);
 }
 

@@ -23,6 +23,7 @@ static int start_dispatch(struct pipeline *p)
         .max_queued = max_queued < max_jobs ? max_queued : max_jobs,
         .max_queued_per_customer = (size_t)conf_int(conf, CONF_QUEUE_CUSTOMER_MAX_JOBS),
         .fifo = strcmp(conf_str(conf, CONF_QUEUE_DISCIPLINE), "fifo") == 0,
+        .large_percent = (unsigned)conf_int(conf, CONF_QUEUE_LARGE_PERCENT),
         .retry_percent = (unsigned)conf_int(conf, CONF_QUEUE_RETRY_PERCENT),
     };
     int err = jobs_new(max_jobs, &p->jobs);

@@ -6,6 +6,7 @@
 #include "api.h"
 #include "body.h"
 #include "outputs.h"
+#include "overload.h"
 
 #include "cavage/bus.h"
 
@@ -53,6 +54,7 @@ void request_free(struct request *r, int64_t now_us)
     r->conn->since_us = now_us;
     pthread_mutex_unlock(&r->conn->lock);
     body_drop(r);
+    overload_leave(r->api->overload, r);
     admission_leave(r->api->admission, r);
     if (r->message)
         bus_free(r->message);

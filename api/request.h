@@ -6,7 +6,9 @@
 #include "conn.h"
 #include "route.h"
 
+#include "cavage/admission.h"
 #include "cavage/authdb.h"
+#include "cavage/cost.h"
 #include "cavage/extents.h"
 #include "cavage/image_header.h"
 #include "cavage/problem.h"
@@ -38,6 +40,26 @@ enum request_state {
     REQUEST_GONE, /* the client left before its answer */
     REQUEST_STATES
 };
+
+/* What was short when a request was refused with 429 or 503. */
+enum check {
+    CHECK_NONE,
+    CHECK_CONNECTIONS, /* of all */
+    CHECK_CUSTOMER_CONNECTIONS,
+    CHECK_MEMORY,
+    CHECK_CUSTOMER_MEMORY,
+    CHECK_RATE,
+    CHECK_SPOOL,
+    CHECK_QUEUE,
+    CHECK_CUSTOMER_QUEUE,
+    CHECK_WORKERS,
+    CHECK_WAIT_SMALL, /* the forecast, by lane */
+    CHECK_WAIT_LARGE,
+    CHECK_COUNT
+};
+
+/* Where the books of admission have a request's job. */
+enum booking { BOOKED_NOT, BOOKED_WAITING, BOOKED_SENT };
 
 /* What the worker told of the conversion. */
 struct conversion {
@@ -73,8 +95,12 @@ struct request {
     uint64_t customer;
     enum operation operation;
     char canonical[WIRE_REQUEST_SIZE];
-    bool varies;             /* the answer depends on Accept */
-    struct outputs *outputs; /* of renditions; NULL: one picture, or none, is asked for */
+    bool varies;                    /* the answer depends on Accept */
+    bool expected;                  /* the next three are set */
+    uint32_t box_width, box_height; /* of the result; 0: that side follows the aspect */
+    enum image_format made_format;  /* IMAGE_UNKNOWN: as the input, or chosen for it */
+    bool made_frames;               /* all frames of an animation may be made */
+    struct outputs *outputs;        /* of renditions; NULL: one picture, or none, is asked for */
 
     /* Monotonic times; 0: not reached. */
     int64_t started_us;
@@ -90,6 +116,7 @@ struct request {
 
     /* The body. */
     struct staged staged;
+    struct image_header header;    /* of the image; zeros when its first piece does not tell */
     atomic_uint_fast64_t received; /* bytes of the body that came */
     uint64_t discarded;            /* of them, after the refusal */
     struct multipart *multipart;   /* NULL: the body is the image */
@@ -99,14 +126,18 @@ struct request {
     /* The job; the loop's. */
     struct request *next; /* in the inbox */
     uint64_t job;
-    int64_t cost_us;
+    struct cost_subject subject;
+    struct admission_job job_terms; /* customer, lane and cost, as booked */
+    enum booking booking;           /* of overload.c */
     size_t peer;
     uint64_t sequence;
     struct loop_watch *watch;
 
     /* The answer: a problem, or a message of the pipeline whose body is the result, or a constant text. */
     struct problem problem;
-    void *message; /* owned; bus memory */
+    enum check refused_by;
+    int64_t retry_us; /* after which it makes sense to try again; 0: not known */
+    void *message;    /* owned; bus memory */
     const uint8_t *result;
     size_t result_len;
     const char *media_type;

@@ -84,6 +84,12 @@ static const struct conf_key table[CONF_COUNT] = {
         "Most jobs that wait at once. Beyond it requests are refused with 503."),
     [CONF_QUEUE_CUSTOMER_MAX_JOBS] = INT("queue", "customer_max_jobs", 1, 1000000, "256", false,
         "Most jobs of one customer that wait at once. Beyond it its requests are refused with 429."),
+    [CONF_QUEUE_TARGET_MS] = DURATION("queue", "target_ms", 10, 10 * 60 * SECOND, "300ms", false,
+        "Longest time that a request for an image under 1 MB may be expected to wait and be converted. Beyond it requests are refused with 503, those of the customers with most waiting first."),
+    [CONF_QUEUE_LARGE_TARGET_MS] = DURATION("queue", "large_target_ms", 10, 10 * 60 * SECOND, "2s", false,
+        "The same for images of 1 MB and more, which wait in a lane of their own."),
+    [CONF_QUEUE_LARGE_PERCENT] = INT("queue", "large_percent", 0, 99, "25", false,
+        "Part of the converters' time that images of 1 MB and more get while smaller ones wait too, in percent. 0: only what those leave."),
     [CONF_QUEUE_RETRY_PERCENT] = INT("queue", "retry_percent", 0, 100, "10", false,
         "Jobs that may be sent again because their worker was lost, in percent of all jobs; as many as one worker can hold are always allowed."),
 

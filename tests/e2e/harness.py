@@ -178,6 +178,9 @@ class System:
             "CAVAGE_WORKER_CONVERTERS": str(converters),
             "CAVAGE_AUTHCACHE_OPS_LISTEN": "127.0.0.1:0",
             "CAVAGE_METER_OPS_LISTEN": "127.0.0.1:0",
+            # Sanitizers and a busy machine make conversions slow: only tests of overload refuse what would wait long.
+            "CAVAGE_QUEUE_TARGET_MS": "10m",
+            "CAVAGE_QUEUE_LARGE_TARGET_MS": "10m",
             **(env or {}),
         }
         self.authcache = self._daemon("cavage-authcache", "authcache")

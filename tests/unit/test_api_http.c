@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The pure parts of the API's HTTP: framing, paths, tokens, multipart, job numbers, metric names, costs. */
+/* The pure parts of the API's HTTP: framing, paths, tokens, multipart, job numbers, metric names. */
 #include "accept.h"
-#include "cost.h"
 #include "framing.h"
 #include "jobs.h"
 #include "metrics.h"
@@ -391,7 +390,7 @@ static void test_job_numbers_are_never_used_again(void **state)
     jobs_free(jobs);
 }
 
-/* ---- Metrics and costs ---- */
+/* ---- Metrics ---- */
 
 static void test_every_problem_has_its_series(void **state)
 {
@@ -403,19 +402,6 @@ static void test_every_problem_has_its_series(void **state)
     }
     for (int i = 0; i < API_METRICS; i++)
         assert_non_null(api_metric_defs[i].name);
-}
-
-static void test_cost_grows_with_pixels_and_is_bounded(void **state)
-{
-    (void)state;
-    for (int f = 0; f < IMAGE_FORMAT_COUNT; f++) {
-        enum image_format format = (enum image_format)f;
-        assert_true(cost_estimate_us(format, 0, 0) > 0);
-        assert_true(cost_estimate_us(format, 1000000, 0) < cost_estimate_us(format, 2000000, 0));
-        assert_true(cost_estimate_us(format, 0, 1 << 20) > cost_estimate_us(format, 0, 1 << 10));
-        assert_true(cost_estimate_us(format, UINT64_MAX, SIZE_MAX) < INT64_C(1000) * 1000 * 1000);
-    }
-    assert_true(cost_estimate_us((enum image_format)99, 1, 1) > 0);
 }
 
 int main(void)
@@ -437,7 +423,6 @@ int main(void)
         cmocka_unit_test(test_multipart_reads_the_boundary),
         cmocka_unit_test(test_job_numbers_are_never_used_again),
         cmocka_unit_test(test_every_problem_has_its_series),
-        cmocka_unit_test(test_cost_grows_with_pixels_and_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -112,7 +112,8 @@ struct refusal {
 
 static const struct refusal refusals[] = {
     {"[queue]\nmax = 3\n", ERR_INVALID,
-     "test.conf:2: queue.max: no such key; [queue] has discipline, max_jobs, customer_max_jobs, retry_percent"},
+     "test.conf:2: queue.max: no such key; [queue] has discipline, max_jobs, customer_max_jobs, target_ms, "
+     "large_target_ms, large_percent, retry_percent"},
     {"[apis]\nthreads = 3\n", ERR_INVALID,
      "test.conf:2: apis.threads: no such key; the sections are common, api, staging, queue, limits, worker, "},
     {"threads = 3\n", ERR_INVALID, "test.conf:1: threads: a [section] has to come first"},
