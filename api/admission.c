@@ -5,6 +5,7 @@
 #include "api.h"
 #include "body.h"
 #include "metering.h"
+#include "metrics.h"
 #include "outputs.h"
 #include "overload.h"
 #include "pipeline.h"
@@ -29,7 +30,8 @@ struct admission {
     struct api *api;
     pthread_mutex_t lock; /* guards what follows */
     struct rate_limit *rates;
-    struct shares *in_progress; /* each customer's requests that hold a connection */
+    struct shares
+        *connections; /* those each customer owns: its request came last, until another's comes or it is closed */
 };
 
 /* One request before admission. */
@@ -50,7 +52,7 @@ int admission_new(struct api *api, struct admission **out)
     pthread_mutex_init(&a->lock, NULL);
     int err = rate_limit_new(CUSTOMERS, &a->rates);
     if (!err)
-        err = shares_new(conns_capacity(api->conns), &a->in_progress);
+        err = shares_new(conns_capacity(api->conns), &a->connections);
     if (err) {
         admission_free(a);
         return err;
@@ -64,7 +66,7 @@ void admission_free(struct admission *a)
     if (!a)
         return;
     rate_limit_free(a->rates);
-    shares_free(a->in_progress);
+    shares_free(a->connections);
     pthread_mutex_destroy(&a->lock);
     free(a);
 }
@@ -150,29 +152,74 @@ static bool check_rate(struct applicant *p)
     return r->rate.allowed;
 }
 
-/* A connection has one request at a time, so requests in progress are connections in use. */
+/* Make the connection nobody's. The lock of admission is held, and comes before that of a connection. */
+static void disown(struct admission *a, struct conn *conn)
+{
+    pthread_mutex_lock(&conn->lock);
+    bool owned = conn->owned;
+    uint64_t owner = conn->owner;
+    conn->owned = false;
+    pthread_mutex_unlock(&conn->lock);
+    if (owned)
+        shares_give(a->connections, owner, 1);
+}
+
+static bool owns(struct conn *conn, uint64_t customer)
+{
+    pthread_mutex_lock(&conn->lock);
+    bool yes = conn->owned && conn->owner == customer;
+    pthread_mutex_unlock(&conn->lock);
+    return yes;
+}
+
+/* The customer has all the connections it may have. One of them that is idle is closed for the new one. */
+static bool make_room(struct applicant *p)
+{
+    struct admission *a = p->admission;
+    uint64_t customer = p->r->customer;
+    if (!conns_close_idlest_of(p->api->conns, customer))
+        return false;
+    shares_give(a->connections, customer, 1);
+    metrics_add(p->api->daemon->metrics, API_CONNECTIONS_CLOSED_IDLE, 1);
+    return true;
+}
+
+static bool own(struct applicant *p)
+{
+    struct admission *a = p->admission;
+    struct conn *conn = p->r->conn;
+    uint64_t customer = p->r->customer;
+    if (owns(conn, customer))
+        return true;
+    if (shares_held(a->connections, customer) >= p->api->settings.customer_connections && !make_room(p))
+        return false;
+    disown(a, conn);
+    shares_take(a->connections, customer, 1);
+    pthread_mutex_lock(&conn->lock);
+    conn->owned = true;
+    conn->owner = customer;
+    pthread_mutex_unlock(&conn->lock);
+    return true;
+}
+
 static bool check_connections(struct applicant *p)
 {
     struct request *r = p->r;
     struct admission *a = p->admission;
-    size_t max = p->api->settings.customer_connections;
     pthread_mutex_lock(&a->lock);
-    r->counted = shares_held(a->in_progress, r->customer) < max;
-    if (r->counted)
-        shares_take(a->in_progress, r->customer, 1);
+    r->last = !own(p);
     pthread_mutex_unlock(&a->lock);
-    if (!r->counted)
+    if (r->last)
         refuse(r, CHECK_CUSTOMER_CONNECTIONS, PROBLEM_SHARE_USED,
-               "This customer's requests in progress use all the connections it may have, %zu.", max);
-    return r->counted;
+               "This customer's requests in progress use all the connections it may have, %zu.",
+               p->api->settings.customer_connections);
+    return !r->last;
 }
 
-void admission_leave(struct admission *a, const struct request *r)
+void admission_disconnect(struct admission *a, struct conn *conn)
 {
-    if (!r->counted)
-        return;
     pthread_mutex_lock(&a->lock);
-    shares_give(a->in_progress, r->customer, 1);
+    disown(a, conn);
     pthread_mutex_unlock(&a->lock);
 }
 

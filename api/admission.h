@@ -32,7 +32,7 @@ bool admission_decide(struct admission *a, struct request *r, const struct head 
 /* Refuse because the memory for images is used up: this customer's share of it, or all. Any thread. */
 void admission_no_share(struct request *r);
 void admission_no_memory(struct request *r);
-/* The request is over, however it ended: it counts as its customer's no more. Any thread. */
-void admission_leave(struct admission *a, const struct request *r);
+/* The connection is closed: it is nobody's any more. Any thread. */
+void admission_disconnect(struct admission *a, struct conn *conn);
 
 #endif

@@ -97,6 +97,7 @@ struct conn *conns_add(struct conns *conns, int64_t now_us, int fd, const struct
     conn->since_us = now_us;
     conn->close_us = 0;
     conn->request = NULL;
+    conn->owned = false;
     write_source(address, conn->source, sizeof(conn->source));
     pthread_mutex_unlock(&conn->lock);
     atomic_fetch_add(&conns->live, 1);
@@ -193,6 +194,33 @@ bool conns_close_idlest(struct conns *conns, int64_t now_us)
     pthread_mutex_lock(&idlest->lock);
     bool still = !is_fresh(idlest, now_us) && conn_is_idle(idlest); /* the slot may be another's by now */
     if (still)
+        conn_close(conns, idlest, 0);
+    pthread_mutex_unlock(&idlest->lock);
+    return still;
+}
+
+bool conns_close_idlest_of(struct conns *conns, uint64_t owner)
+{
+    struct conn *idlest = NULL;
+    int64_t since_us = INT64_MAX;
+    for (size_t i = 0; i < conns->capacity; i++) {
+        struct conn *conn = &conns->slots[i];
+        pthread_mutex_lock(&conn->lock);
+        bool closing = conn->state == CONN_CLOSING;
+        if (conn->owned && conn->owner == owner && conn->since_us < since_us && (closing || conn_is_idle(conn))) {
+            idlest = conn;
+            since_us = closing ? INT64_MIN : conn->since_us;
+        }
+        pthread_mutex_unlock(&conn->lock);
+    }
+    if (!idlest)
+        return false;
+    pthread_mutex_lock(&idlest->lock);
+    bool idle = conn_is_idle(idlest);
+    bool still = idlest->owned && idlest->owner == owner && (idle || idlest->state == CONN_CLOSING);
+    if (still)
+        idlest->owned = false;
+    if (still && idle)
         conn_close(conns, idlest, 0);
     pthread_mutex_unlock(&idlest->lock);
     return still;

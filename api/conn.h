@@ -30,6 +30,8 @@ struct conn {
     int64_t since_us;        /* accepted, or the last answer ended */
     int64_t close_us;        /* CLOSING: when to stop waiting for the client */
     struct request *request; /* NULL between requests */
+    bool owned;              /* it counts as `owner`'s, the customer of its last request; admission.c's */
+    uint64_t owner;
     char source[INET6_ADDRSTRLEN];
     struct conn *next_free; /* guarded by the table's lock */
 };
@@ -58,6 +60,9 @@ void conns_forget_new(struct conns *conns, int64_t before_us);
 /* Close the connection that was idle longest and has nothing to read. One that is new is spared for a second: its first request is on its way. False
  * when none is idle. */
 bool conns_close_idlest(struct conns *conns, int64_t now_us);
+
+/* The same for the connections that a customer owns, however new; best one that is being closed already. It has no owner any more. */
+bool conns_close_idlest_of(struct conns *conns, uint64_t owner);
 
 /* Call fn for each slot that is not free, with its lock held. */
 void conns_each(struct conns *conns, void (*fn)(void *arg, struct conn *conn), void *arg);

@@ -164,7 +164,7 @@ static enum MHD_Result send_answer(const struct call *c)
     if (!metering_record(api->metering, r, r->problem.type))
         problem_set(&r->problem, PROBLEM_NOT_READY, "Usage cannot be recorded at the moment.");
     body_drop(r);
-    answer_make(r, atomic_load(&api->closing), problem_may_retry(r->problem.type) ? random_u32() : 0, &a);
+    answer_make(r, r->last || atomic_load(&api->closing), problem_may_retry(r->problem.type) ? random_u32() : 0, &a);
     metrics_answered(r, r->problem.type, r->answered_us);
 
     struct MHD_Response *response = make_response(r, &a);
@@ -341,8 +341,10 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **c
 {
     struct http *http = arg;
     if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
-        if (*context)
+        if (*context) {
+            admission_disconnect(http->api->admission, *context);
             conns_remove(http->api->conns, *context);
+        }
         *context = NULL;
         return;
     }

@@ -2,7 +2,6 @@
 /* The life of a request, and the table of its moves. */
 #include "request.h"
 
-#include "admission.h"
 #include "api.h"
 #include "body.h"
 #include "outputs.h"
@@ -55,7 +54,6 @@ void request_free(struct request *r, int64_t now_us)
     pthread_mutex_unlock(&r->conn->lock);
     body_drop(r);
     overload_leave(r->api->overload, r);
-    admission_leave(r->api->admission, r);
     if (r->message)
         bus_free(r->message);
     outputs_free(r->outputs);

@@ -88,7 +88,7 @@ struct request {
     char traceparent[WIRE_TRACE_SIZE];
     bool authenticated;
     bool admitted; /* it gets a usage record, whatever comes of it */
-    bool counted;  /* among its customer's requests in progress */
+    bool last;     /* its connection ends with it: it is one too many of its customer's */
     bool limited;  /* this customer has a rate limit: `rate` is known */
     struct auth_record auth;
     struct rate_state rate;

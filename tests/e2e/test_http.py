@@ -397,10 +397,34 @@ def test_customer_s_share_of_the_connections_is_429_beyond_it(make_system):
     refused = running.post("/v1/resize?width=9", PHOTO, greedy)
     assert refused.status_code == 429 and int(refused.headers["Retry-After"]) >= 1
     assert refused.json()["type"] == "/problems/share_used" and "connections" in refused.json()["detail"]
+    assert refused.headers["Connection"] == "close"
     assert running.post("/v1/resize?width=9", PHOTO, other).status_code == 200
     halves.pop().close()
     wait_until(lambda: running.post("/v1/resize?width=9", PHOTO, greedy).status_code == 200, "the share to be free again")
     halves.pop().close()
+
+
+def test_customer_s_idle_connections_are_of_its_share(make_system):
+    running = make_system(env={"CAVAGE_API_MAX_CONNECTIONS": "8", "CAVAGE_STAGING_CUSTOMER_PERCENT": "25"})
+    many, other = running.new_customer("many"), running.new_customer("other")
+
+    def served(key):
+        raw = Connection(running.address)
+        assert raw.send(request("POST", "/v1/resize?width=9", [auth(key)], PHOTO)).answer()[0] == 200
+        return raw
+
+    of_other = served(other)
+    of_many = [served(many) for _ in range(6)]
+    # The last two are kept, and the other customer's; the second request of a kept one costs nothing.
+    assert [raw.closed() for raw in of_many[:4]] == [True] * 4
+    for raw, key in ((of_many[4], many), (of_many[5], many), (of_other, other)):
+        assert raw.send(request("POST", "/v1/resize?width=9", [auth(key)], PHOTO)).answer()[0] == 200
+    # A connection is its last customer's.
+    assert of_many[4].send(request("POST", "/v1/resize?width=9", [auth(other)], PHOTO)).answer()[0] == 200
+    of_many.append(served(many))
+    assert of_many[5].send(request("POST", "/v1/resize?width=9", [auth(many)], PHOTO)).answer()[0] == 200
+    for raw in [of_other, *of_many]:
+        raw.close()
 
 
 @pytest.mark.parametrize("connections", [1, 2, 4])
