@@ -227,7 +227,8 @@ static int send_next(struct spool *spool, struct nap *nap)
     pthread_mutex_lock(&spool->lock);
     size_t i = next_to_send(spool);
     struct segment *segment = i < SPOOL_WINDOW ? spool_segment(spool, i) : NULL;
-    if (segment && segment->state != SEGMENT_SEALED)
+    /* A new epoch tells where the one before it ended, so the meter must have that one whole first. */
+    if (segment && (segment->state != SEGMENT_SEALED || segment->epoch != spool_segment(spool, 0)->epoch))
         segment = NULL;
     pthread_mutex_unlock(&spool->lock);
     if (!segment)

@@ -461,6 +461,28 @@ static void test_what_is_left_is_sent_by_the_next_first(void **state)
     assert_int_equal(batch.numbers[0], 4);
 }
 
+/* Else the loss of the old one's last batch on its way would look like the loss of usage. */
+static void test_new_epoch_waits_until_the_old_one_is_acknowledged(void **state)
+{
+    (void)state;
+    struct batch batch;
+    open_spool();
+    append_confirmed(1);
+    reopen_spool();
+    append_confirmed(2);
+    meter_up();
+    must_receive(&batch);
+    uint64_t epoch = batch.m.epoch;
+    while (receive(&batch, 200))
+        assert_int_equal(batch.m.epoch, epoch); /* again, on a slow machine */
+    answer(&batch, 1, false);
+    do
+        must_receive(&batch);
+    while (batch.m.epoch == epoch);
+    assert_int_equal(batch.m.previous_epoch, epoch);
+    assert_int_equal(batch.numbers[0], 2);
+}
+
 static void test_end_of_an_epoch_is_remembered_after_it_is_sent(void **state)
 {
     (void)state;
@@ -814,6 +836,7 @@ int main(void)
         TEST(test_meter_that_missed_one_gets_it),
         TEST(test_never_more_than_a_window_in_flight),
         TEST(test_what_is_left_is_sent_by_the_next_first),
+        TEST(test_new_epoch_waits_until_the_old_one_is_acknowledged),
         TEST(test_end_of_an_epoch_is_remembered_after_it_is_sent),
         TEST(test_spool_from_a_backup_uses_no_number_again),
         TEST(test_lost_segment_is_declared_a_gap),
