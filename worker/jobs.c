@@ -317,7 +317,8 @@ void jobs_begin(struct jobs *jobs, int64_t now_us)
     while ((j = jobs->waiting.first) && pool_idle(jobs->pool) > 0) {
         leave_queue(jobs, j);
         if (now_us >= j->pool.deadline_us) {
-            job_refuse(jobs, j, OUTCOME_DEADLINE, DETAIL_NONE);
+            /* No converter ended of it, so this is no word on the image. Its API knows when its time is up. */
+            job_refuse(jobs, j, OUTCOME_NOT_STARTED, DETAIL_NONE);
             continue;
         }
         j->begun_us = now_us;
