@@ -188,6 +188,12 @@ static bool is_attempt(const struct attempt *attempt, const struct wire_result *
     return attempt->sequence == m->sequence && attempt->peer == m->status.link && attempt->generation == generation;
 }
 
+/* It had its result. One that comes again is nobody's: a crash must not count twice. */
+static void attempt_over(struct attempt *attempt)
+{
+    *attempt = (struct attempt){0};
+}
+
 /* The job was refused before it began. The refusal may come from the worker's next boot, which counts jobs anew: then it speaks of a
  * number that it has not seen itself. */
 static void take_not_started(struct dispatch *d, struct job *job, const struct wire_result *m)
@@ -201,7 +207,7 @@ static void take_not_started(struct dispatch *d, struct job *job, const struct w
         job_requeue(d, job, REQUEUE_NOT_STARTED);
     } else if (is_attempt(&job->previous, m, generation)) {
         /* Given up when its worker went, but it never began there: it counts no more. */
-        job->previous = (struct attempt){0};
+        attempt_over(&job->previous);
         job->starts--;
     }
 }
@@ -213,12 +219,10 @@ static bool ended_converter(const struct dispatch *d, const struct job *job, enu
 
 static enum dispatch_verdict take_current(struct dispatch *d, struct job *job, enum outcome outcome)
 {
-    if (ended_converter(d, job, outcome)) {
-        job_requeue(d, job, REQUEUE_CRASHED);
-        return DISPATCH_DROP;
-    }
-    if (outcome == OUTCOME_LOST) {
-        job_requeue(d, job, REQUEUE_LOST);
+    bool crashed = ended_converter(d, job, outcome);
+    if (crashed || outcome == OUTCOME_LOST) {
+        job_requeue(d, job, crashed ? REQUEUE_CRASHED : REQUEUE_LOST);
+        attempt_over(&job->previous);
         return DISPATCH_DROP;
     }
     job_forget(d, job, &job->current);
@@ -228,14 +232,13 @@ static enum dispatch_verdict take_current(struct dispatch *d, struct job *job, e
 /* The job was given up there, but its first result wins wherever it comes from. */
 static enum dispatch_verdict take_previous(struct dispatch *d, struct job *job, enum outcome outcome)
 {
-    job->previous.open = false;
-    if (ended_converter(d, job, outcome)) {
-        if (++job->crashes >= CRASHES_MAX)
+    bool crashed = ended_converter(d, job, outcome);
+    if (crashed || outcome == OUTCOME_LOST || outcome == OUTCOME_DEADLINE) {
+        attempt_over(&job->previous);
+        if (crashed && ++job->crashes >= CRASHES_MAX)
             job_fail(d, job, DISPATCH_POISON);
         return DISPATCH_DROP;
     }
-    if (outcome == OUTCOME_LOST || outcome == OUTCOME_DEADLINE)
-        return DISPATCH_DROP;
     job_forget(d, job, &job->previous);
     return DISPATCH_ANSWER;
 }

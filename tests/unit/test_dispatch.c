@@ -592,6 +592,19 @@ static void test_one_crash_and_one_lost_worker_is_not_poison(void **state)
     expect_fail(1, DISPATCH_RETRIES);
 }
 
+static void test_result_that_comes_twice_counts_once(void **state)
+{
+    (void)state;
+    up(0, 1, 9);
+    submit(1);
+    expect_send(0, 1, 1);
+    result(0, 1, 1, 1, OUTCOME_CRASHED, 9);
+    expect_send(0, 1, 2);
+    assert_int_equal(result(0, 1, 1, 1, OUTCOME_CRASHED, 9), DISPATCH_DROP);
+    expect_nothing();
+    assert_int_equal(result(0, 1, 1, 2, OUTCOME_OK, 9), DISPATCH_ANSWER);
+}
+
 static void test_crash_in_the_attempt_given_up_counts(void **state)
 {
     (void)state;
@@ -1015,6 +1028,7 @@ int main(void)
         TEST(test_second_fault_of_workers_fails_the_job),
         TEST(test_image_that_ends_two_converters_is_poison),
         TEST(test_one_crash_and_one_lost_worker_is_not_poison),
+        TEST(test_result_that_comes_twice_counts_once),
         TEST(test_crash_in_the_attempt_given_up_counts),
         TEST(test_converter_killed_at_the_deadline_answers),
         TEST(test_deadline_fails_a_job_wherever_it_is),
