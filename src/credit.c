@@ -217,37 +217,44 @@ static struct api *api_find(struct credit *c, const struct id *boot)
     return NULL;
 }
 
-static bool boot_was_replaced(const struct credit *c, const struct id *boot)
+static struct id *find_replaced(struct credit *c, const struct id *boot)
 {
     size_t n = c->replaced_count < REPLACED_BOOTS ? c->replaced_count : REPLACED_BOOTS;
     for (size_t i = 0; i < n; i++) {
         if (id_equal(&c->replaced[i], boot))
-            return true;
+            return &c->replaced[i];
     }
-    return false;
+    return NULL;
 }
 
-static void replace_same_address(struct credit *c, const char *result_address)
+/* The API that has a result address now. */
+static struct api *api_at(struct credit *c, const char *result_address)
 {
     for (size_t i = 0; i < c->api_count; i++) {
         struct api *api = &c->apis[i];
-        if (api->known && !api->replaced && strcmp(api->result_address, result_address) == 0) {
-            api->replaced = true;
-            c->replaced[c->replaced_count++ % REPLACED_BOOTS] = api->boot;
-        }
+        if (api->known && !api->replaced && strcmp(api->result_address, result_address) == 0)
+            return api;
     }
+    return NULL;
 }
 
 static int api_make(struct credit *c, int64_t now_us, const struct wire_hello *m, struct api **out)
 {
-    if (boot_was_replaced(c, &m->api_boot))
+    struct id *replaced = find_replaced(c, &m->api_boot);
+    struct api *current = api_at(c, m->result_address);
+    if (replaced && current && now_us - current->heard_us < CREDIT_SILENCE_US)
         return ERR_DENIED;
     size_t i = 0;
     while (i < c->api_count && c->apis[i].known)
         i++;
     if (i == CREDIT_APIS_MAX)
         return ERR_FULL;
-    replace_same_address(c, m->result_address);
+    if (replaced)
+        *replaced = (struct id){0};
+    if (current) {
+        current->replaced = true;
+        c->replaced[c->replaced_count++ % REPLACED_BOOTS] = current->boot;
+    }
     if (i == c->api_count)
         c->api_count++;
 

@@ -176,7 +176,7 @@ void dispatch_status(struct dispatch *d, int64_t now_us, const struct wire_statu
 {
     pass_time(d, now_us);
     if (!id_equal(&m->api_boot, &d->config.boot) || m->link >= d->peer_count ||
-        peer_boot_was_replaced(&d->peers[m->link], &m->worker_boot)) {
+        peer_boot_is_stale(d, &d->peers[m->link], &m->worker_boot)) {
         d->counts.stale_messages++;
         return;
     }
@@ -269,7 +269,7 @@ enum dispatch_verdict dispatch_result(struct dispatch *d, int64_t now_us, const 
 {
     pass_time(d, now_us);
     if (!id_equal(&m->status.api_boot, &d->config.boot) || m->status.link >= d->peer_count ||
-        peer_boot_was_replaced(&d->peers[m->status.link], &m->status.worker_boot)) {
+        peer_boot_is_stale(d, &d->peers[m->status.link], &m->status.worker_boot)) {
         d->counts.stale_messages++;
         return DISPATCH_DROP;
     }

@@ -61,6 +61,12 @@ struct job_table {
     size_t heap_count;
 };
 
+/* A boot of a worker that gave way to another, and the highest sequence that was sent to it. */
+struct replaced_boot {
+    struct id boot;
+    uint64_t sent;
+};
+
 struct peer {
     bool up;       /* the connection stands */
     bool usable;   /* up, and heard since */
@@ -70,7 +76,7 @@ struct peer {
     bool hello_owed;
     struct id boot;      /* zero: none yet */
     uint32_t generation; /* counts boots */
-    struct id replaced[REPLACED_BOOTS];
+    struct replaced_boot replaced[REPLACED_BOOTS];
     size_t replaced_count;    /* ever; the ring holds the last ones */
     uint64_t status_sequence; /* newest taken */
     uint64_t sent;            /* highest sequence sent to this boot */
@@ -163,7 +169,9 @@ bool peers_have_room(const struct dispatch *d, enum lane lane);
 void peer_learn_service(struct peer *peer, const struct wire_result *m);
 /* Converters there that this API can use, in thousandths: half of what it holds and may send. */
 uint64_t peer_own_slots_milli(const struct peer *peer);
-bool peer_boot_was_replaced(const struct peer *peer, const struct id *boot);
+/* The boot was replaced by one that still speaks. When that one falls silent it was a dead one's last word that came late, and the boot may
+ * come back. */
+bool peer_boot_is_stale(const struct dispatch *d, struct peer *peer, const struct id *boot);
 /* All its jobs are queued again, in their order. */
 void peer_lose_jobs(struct dispatch *d, struct peer *peer);
 void peer_take_status(struct dispatch *d, struct peer *peer, const struct wire_status *m);

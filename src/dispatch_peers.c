@@ -116,14 +116,19 @@ bool peer_choose(struct dispatch *d, enum lane lane, size_t *peer)
     return best != NULL;
 }
 
-bool peer_boot_was_replaced(const struct peer *peer, const struct id *boot)
+static struct replaced_boot *find_replaced(struct peer *peer, const struct id *boot)
 {
     size_t n = peer->replaced_count < REPLACED_BOOTS ? peer->replaced_count : REPLACED_BOOTS;
     for (size_t i = 0; i < n; i++) {
-        if (id_equal(&peer->replaced[i], boot))
-            return true;
+        if (id_equal(&peer->replaced[i].boot, boot))
+            return &peer->replaced[i];
     }
-    return false;
+    return NULL;
+}
+
+bool peer_boot_is_stale(const struct dispatch *d, struct peer *peer, const struct id *boot)
+{
+    return find_replaced(peer, boot) && d->now_us - peer->heard_us < DISPATCH_SILENCE_US;
 }
 
 void peer_lose_jobs(struct dispatch *d, struct peer *peer)
@@ -134,18 +139,24 @@ void peer_lose_jobs(struct dispatch *d, struct peer *peer)
     }
 }
 
-/* Sequences start anew with each boot of the worker. */
+/* Sequences start anew with each boot of the worker, and go on for one that comes back. */
 static void adopt_boot(struct dispatch *d, struct peer *peer, const struct id *boot)
 {
+    struct replaced_boot *back = find_replaced(peer, boot);
+    uint64_t sent = back ? back->sent : 0;
+    if (back)
+        *back = (struct replaced_boot){0};
     if (!id_is_zero(&peer->boot)) {
-        peer->replaced[peer->replaced_count++ % REPLACED_BOOTS] = peer->boot;
+        peer->replaced[peer->replaced_count++ % REPLACED_BOOTS] =
+            (struct replaced_boot){.boot = peer->boot, .sent = peer->sent};
         d->counts.lost_peers++;
         peer_lose_jobs(d, peer);
     }
     peer->boot = *boot;
     peer->generation++;
     peer->status_sequence = 0;
-    peer->sent = peer->limit = peer->told_sent = 0;
+    peer->limit = 0;
+    peer->sent = peer->told_sent = sent;
     peer->service_us = 0;
 }
 

@@ -429,6 +429,28 @@ static void test_new_boot_at_the_same_address_replaces_the_old(void **state)
     assert_int_equal(limit(b), 4);
 }
 
+/* The HELLO of a dead boot that was held up may come after that of its successor. */
+static void test_last_word_of_a_dead_boot_does_not_shut_out_the_living(void **state)
+{
+    (void)state;
+    struct wire_hello living = hello_of(2, 7, 0, 0), dead = hello_of(1, 7, 0, 0);
+    size_t a, gone;
+    bool is_new;
+
+    credit_set_slots(c, now_us, 2);
+    assert_int_equal(credit_hello(c, now_us, &living, &a, &is_new), ERR_OK);
+    assert_int_equal(credit_hello(c, now_us, &dead, &a, &is_new), ERR_OK);
+    now_us += 999 * MS;
+    assert_int_equal(credit_hello(c, now_us, &living, &a, &is_new), ERR_DENIED);
+    now_us += 1 * MS;
+    assert_int_equal(credit_hello(c, now_us, &living, &a, &is_new), ERR_OK);
+    assert_true(is_new);
+    while (credit_next_gone(c, now_us, &gone))
+        assert_int_not_equal(gone, a);
+    assert_int_equal(limit(a), 4);
+    assert_int_equal(credit_hello(c, now_us, &dead, &gone, &is_new), ERR_DENIED);
+}
+
 static void test_known_boot_keeps_its_link_and_address(void **state)
 {
     (void)state;
@@ -544,6 +566,7 @@ int main(void)
         TEST(test_silent_api_gets_no_credit_and_is_forgotten_later),
         TEST(test_after_a_pause_of_our_own_silence_counts_anew),
         TEST(test_new_boot_at_the_same_address_replaces_the_old),
+        TEST(test_last_word_of_a_dead_boot_does_not_shut_out_the_living),
         TEST(test_known_boot_keeps_its_link_and_address),
         TEST(test_apis_are_bounded),
         TEST(test_grants_and_held_jobs_never_exceed_the_room),

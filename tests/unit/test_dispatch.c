@@ -449,7 +449,7 @@ static void test_new_boot_resets_the_link(void **state)
     expect_nothing();
 }
 
-static void test_replaced_boot_answers_nothing_and_never_comes_back(void **state)
+static void test_replaced_boot_answers_nothing_while_its_successor_speaks(void **state)
 {
     (void)state;
     up(0, 1, 3);
@@ -465,6 +465,24 @@ static void test_replaced_boot_answers_nothing_and_never_comes_back(void **state
     }
     dispatch_stats(d, &stats);
     assert_int_equal(stats.stale_messages, 17);
+}
+
+/* The first that is heard of a boot may come after its successor's first word, when its connection was held up. */
+static void test_last_word_of_a_dead_boot_does_not_shut_out_the_living(void **state)
+{
+    (void)state;
+    up(0, 2, 3);
+    submit(1);
+    expect_send(0, 1, 1);
+    status(0, 1, 0, 0);
+    expect_nothing();
+    now_us += 999 * MS;
+    status(0, 2, 0, 3);
+    expect_nothing();
+    now_us += 1 * MS;
+    status(0, 2, 1, 4);
+    expect_send(0, 1, 2);
+    assert_int_equal(result(0, 2, 1, 2, OUTCOME_OK, 4), DISPATCH_ANSWER);
 }
 
 static void test_messages_for_another_boot_or_link_are_dropped(void **state)
@@ -1019,7 +1037,8 @@ int main(void)
         TEST(test_after_a_pause_of_our_own_silence_counts_anew),
         TEST(test_pause_is_noticed_by_the_first_event_after_it),
         TEST(test_new_boot_resets_the_link),
-        TEST(test_replaced_boot_answers_nothing_and_never_comes_back),
+        TEST(test_replaced_boot_answers_nothing_while_its_successor_speaks),
+        TEST(test_last_word_of_a_dead_boot_does_not_shut_out_the_living),
         TEST(test_messages_for_another_boot_or_link_are_dropped),
         TEST(test_result_of_a_number_the_job_never_had_is_dropped),
         TEST(test_not_started_counts_no_attempt),
