@@ -7,11 +7,12 @@
 #   tests/unit/test_NAME.c         $(B)/tests/test_NAME, a cmocka program; test_FOLDER_NAME.c is linked with that program's folder too
 #   tests/fuzz/fuzz_NAME.c         $(B)/fuzz/fuzz_NAME (libFuzzer) and $(B)/replay/fuzz_NAME; fuzz_FOLDER_NAME.c likewise
 #   tests/fuzz/make_images.c       $(B)/fuzz/seeds/fuzz_worker_convert: images of every format to begin with
+#   tests/sim/*.c                  $(B)/sim, the simulator; tests/sim/mutants: $(B)/mutants/NAME/sim, with a fault in the library
 #   bench/NAME.c                   $(B)/bench/NAME
 #   docs/man/NAME.1                $(B)/man/NAME.1; cavage.conf.5, and the options of a resize in cavage.1, are printed by the program
 #
 # Variables: B=build folder  CC=compiler  SAN=address|thread  VIPS=auto|system  WERROR=1  V=1 (show commands)
-#            PREFIX= DESTDIR= (install)  PHOTO= (run)  SECONDS= (fuzz)  COUNT= (soak)  ARGS= MARK= (e2e: for pytest)
+#            PREFIX= DESTDIR= (install)  PHOTO= (run)  SECONDS= (fuzz)  COUNT= (soak)  SEEDS= (sim)  ARGS= MARK= (e2e: for pytest)
 
 PREFIX  ?= /usr/local
 PYTHON  ?= /usr/bin/python3# Debian's, which has Debian's pytest; another python3 may stand first in PATH.
@@ -19,6 +20,7 @@ PHOTO   ?= /usr/share/matplotlib/mpl-data/sample_data/grace_hopper.jpg
 VIPS    ?= auto
 SECONDS ?= 30
 COUNT   ?= 100000
+SEEDS   ?= 10000
 
 # ---- Where things go ----
 # The prebuilt libvips is fetched once, into build/vips, for every B.
@@ -155,7 +157,9 @@ UNIT   := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c)
 FUZZ   := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 REPLAY := $(FUZZ:%=$(B)/replay/%)
 BENCH  := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))
-OBJ    += $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/unit/*.c tests/fuzz/*.c bench/*.c))
+SIM    := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/sim/*.c))
+MUTANT := $(if $(SAN),,$(shell sed -n 's/^mutant \([^ ]*\) .*/\1/p' tests/sim/mutants))
+OBJ    += $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/unit/*.c tests/fuzz/*.c bench/*.c)) $(SIM)
 
 # The order counts for the linker: objects, then the archive of a folder, then the library.
 LINK_TEST = $(Q)mkdir -p $(@D) && $(LINK) $(filter %.o,$^) $(filter-out $(LIB),$(filter %.a,$^)) $(LIB)
@@ -175,6 +179,16 @@ $(B)/fuzz/%: $(B)/obj/tests/fuzz/%.o $(LIB) | $(B)/lib/cavage
 $(B)/bench/%: $(B)/obj/bench/%.o $(LIB) | $(B)/lib/cavage
 	$(call say,LINK,$@)
 	$(LINK_TEST) $(VIPS_LINK) $(LIBS) -o $@
+
+$(B)/sim: $(SIM) $(LIB)
+	$(call say,LINK,$@)
+	$(LINK_TEST) $(LIBS) -o $@
+
+# The mutated object comes before the library, whose own of that name is not looked at then.
+$(B)/mutants/%/sim: $(SIM) $(LIB) tests/sim/mutants tests/sim/mutate
+	$(call say,MUTANT,$*)
+	$(Q)mkdir -p $(@D) && $(PYTHON) tests/sim/mutate tests/sim/mutants $* $(@D)/mutant.c
+	$(Q)$(COMPILE) -w $(INCLUDE) -Isrc -c $(@D)/mutant.c -o $(@D)/mutant.o && $(LINK) $(SIM) $(@D)/mutant.o $(LIB) $(LIBS) -o $@
 
 # Images of every format and variant, written by the libvips that is linked: the fuzzer's first inputs.
 $(B)/fuzz/make_images: $(B)/obj/tests/fuzz/make_images.o | $(B)/lib/cavage
@@ -199,8 +213,9 @@ test: ## install what is missing, build, run every test
 	@$(MAKE) suite
 
 suite:
-	@$(MAKE) all unit-build replay-build
+	@$(MAKE) all unit-build replay-build sim-build
 	@$(MAKE) unit
+	@$(MAKE) sim SEEDS=300
 	@$(MAKE) replay
 	@$(MAKE) e2e
 
@@ -221,6 +236,11 @@ replay: $(REPLAY) ## replay the fuzz corpus, without libFuzzer
 e2e: all ## run the end-to-end tests against the programs that are built
 	@CAVAGE_BIN='$(abspath $(B))/bin' PYTHON='$(PYTHON)' $(UNDER) scripts/e2e $(if $(MARK),-m '$(MARK)') $(ARGS)
 
+sim-build: $(B)/sim $(MUTANT:%=$(B)/mutants/%/sim)
+
+sim: sim-build ## play SEEDS histories of faults in the simulator, and look for every mutant
+	@$(UNDER) tests/sim/run $(B) $(SEEDS)
+
 fuzz: ## build the fuzz targets with libFuzzer and run each for SECONDS
 	@$(MAKE) B=$(B)/fuzzing CC=clang SAN=fuzz fuzz-build
 	@$(SAN_ENV) scripts/fuzz $(B)/fuzzing/fuzz $(SECONDS) $(FUZZ)
@@ -238,13 +258,13 @@ soak: all ## send COUNT images of each kind through one converter, whose memory 
 
 # ---- Lint ----
 
-C_DIRS  := include/cavage src api worker authcache meter cli tests/unit tests/fuzz bench
+C_DIRS  := include/cavage src api worker authcache meter cli tests/unit tests/sim tests/fuzz bench
 C_FILES := $(wildcard $(C_DIRS:%=%/*.c))
 H_FILES := $(wildcard $(C_DIRS:%=%/*.h))
 MAN     := $(patsubst docs/man/%,$(B)/man/%,$(wildcard docs/man/*.[1-9])) $(if $(wildcard cli/config.c),$(B)/man/cavage.conf.5)
 HASH    := \#
-SCRIPTS := $(shell grep -lE '^$(HASH)!.*/(env )?(ba)?sh' $(wildcard scripts/* .ci/run bench/* tests/e2e/*))
-PYTHONS := $(sort $(wildcard scripts/*.py bench/*.py tests/e2e/*.py) $(shell grep -lE '^$(HASH)!.*python' $(wildcard scripts/* bench/* tests/e2e/*)))
+SCRIPTS := $(shell grep -lE '^$(HASH)!.*/(env )?(ba)?sh' $(wildcard scripts/* .ci/run bench/* tests/e2e/* tests/sim/run tests/sim/mutate))
+PYTHONS := $(sort $(wildcard scripts/*.py bench/*.py tests/e2e/*.py) $(shell grep -lE '^$(HASH)!.*python' $(wildcard scripts/* bench/* tests/e2e/* tests/sim/run tests/sim/mutate)))
 
 lint: lint-format lint-tidy lint-cppcheck lint-scripts ## clang-format, clang-tidy, cppcheck, shellcheck, pyflakes
 
@@ -323,7 +343,7 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
 	@sed -n 's/^# \(Variables: .*\)/\n\1/p; s/^#\( \{12\}.*\)/\1/p' Makefile
 
-.PHONY: FORCE all programs run test suite check unit unit-build replay replay-build e2e fuzz fuzz-build bench bench-load soak lint lint-format lint-tidy \
+.PHONY: FORCE all programs run test suite check unit unit-build replay replay-build e2e sim sim-build fuzz fuzz-build bench bench-load soak lint lint-format lint-tidy \
         lint-cppcheck lint-scripts sizes format sample man images install setup clean help
 
 -include $(OBJ:.o=.d)
