@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The dispatcher, one rule at a time. How the rules work together under faults is tested in test_pipeline.c. */
+/* The dispatcher, one rule at a time. How the rules work together under faults is tested in tests/sim. */
 #include "cavage/dispatch.h"
 #include "cavage/err.h"
 
