@@ -8,6 +8,7 @@
 #   tests/fuzz/fuzz_NAME.c         $(B)/fuzz/fuzz_NAME (libFuzzer) and $(B)/replay/fuzz_NAME; fuzz_FOLDER_NAME.c likewise
 #   tests/fuzz/make_images.c       $(B)/fuzz/seeds/fuzz_worker_convert: images of every format to begin with
 #   tests/sim/*.c                  $(B)/sim, the simulator; tests/sim/mutants: $(B)/mutants/NAME/sim, with a fault in the library
+#   tests/scale/*.c                $(B)/scale, the same code in a region of full size
 #   bench/NAME.c                   $(B)/bench/NAME
 #   docs/man/NAME.1                $(B)/man/NAME.1; cavage.conf.5, and the options of a resize in cavage.1, are printed by the program
 #
@@ -158,8 +159,9 @@ FUZZ   := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 REPLAY := $(FUZZ:%=$(B)/replay/%)
 BENCH  := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))
 SIM    := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/sim/*.c))
+SCALE  := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/scale/*.c))
 MUTANT := $(if $(SAN),,$(shell sed -n 's/^mutant \([^ ]*\) .*/\1/p' tests/sim/mutants))
-OBJ    += $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/unit/*.c tests/fuzz/*.c bench/*.c)) $(SIM)
+OBJ    += $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/unit/*.c tests/fuzz/*.c bench/*.c)) $(SIM) $(SCALE)
 
 # The order counts for the linker: objects, then the archive of a folder, then the library.
 LINK_TEST = $(Q)mkdir -p $(@D) && $(LINK) $(filter %.o,$^) $(filter-out $(LIB),$(filter %.a,$^)) $(LIB)
@@ -181,6 +183,10 @@ $(B)/bench/%: $(B)/obj/bench/%.o $(LIB) | $(B)/lib/cavage
 	$(LINK_TEST) $(VIPS_LINK) $(LIBS) -o $@
 
 $(B)/sim: $(SIM) $(LIB)
+	$(call say,LINK,$@)
+	$(LINK_TEST) $(LIBS) -o $@
+
+$(B)/scale: $(SCALE) $(LIB)
 	$(call say,LINK,$@)
 	$(LINK_TEST) $(LIBS) -o $@
 
@@ -236,10 +242,13 @@ replay: $(REPLAY) ## replay the fuzz corpus, without libFuzzer
 e2e: all ## run the end-to-end tests against the programs that are built
 	@CAVAGE_BIN='$(abspath $(B))/bin' PYTHON='$(PYTHON)' $(UNDER) scripts/e2e $(if $(MARK),-m '$(MARK)') $(ARGS)
 
-sim-build: $(B)/sim $(MUTANT:%=$(B)/mutants/%/sim)
+sim-build: $(B)/sim $(B)/scale $(MUTANT:%=$(B)/mutants/%/sim)
 
 sim: sim-build ## play SEEDS histories of faults in the simulator, and look for every mutant
 	@$(UNDER) tests/sim/run $(B) $(SEEDS)
+
+scale: $(B)/scale ## simulate a region of full size, ten seeds each, and write docs/scale.md
+	@$(PYTHON) tests/scale/report $(B)
 
 fuzz: ## build the fuzz targets with libFuzzer and run each for SECONDS
 	@$(MAKE) B=$(B)/fuzzing CC=clang SAN=fuzz fuzz-build
@@ -258,13 +267,13 @@ soak: all ## send COUNT images of each kind through one converter, whose memory 
 
 # ---- Lint ----
 
-C_DIRS  := include/cavage src api worker authcache meter cli tests/unit tests/sim tests/fuzz bench
+C_DIRS  := include/cavage src api worker authcache meter cli tests/unit tests/sim tests/scale tests/fuzz bench
 C_FILES := $(wildcard $(C_DIRS:%=%/*.c))
 H_FILES := $(wildcard $(C_DIRS:%=%/*.h))
 MAN     := $(patsubst docs/man/%,$(B)/man/%,$(wildcard docs/man/*.[1-9])) $(if $(wildcard cli/config.c),$(B)/man/cavage.conf.5)
 HASH    := \#
-SCRIPTS := $(shell grep -lE '^$(HASH)!.*/(env )?(ba)?sh' $(wildcard scripts/* .ci/run bench/* tests/e2e/* tests/sim/run tests/sim/mutate))
-PYTHONS := $(sort $(wildcard scripts/*.py bench/*.py tests/e2e/*.py) $(shell grep -lE '^$(HASH)!.*python' $(wildcard scripts/* bench/* tests/e2e/* tests/sim/run tests/sim/mutate)))
+SCRIPTS := $(shell grep -lE '^$(HASH)!.*/(env )?(ba)?sh' $(wildcard scripts/* .ci/run bench/* tests/e2e/* tests/sim/run tests/sim/mutate tests/scale/report))
+PYTHONS := $(sort $(wildcard scripts/*.py bench/*.py tests/e2e/*.py) $(shell grep -lE '^$(HASH)!.*python' $(wildcard scripts/* bench/* tests/e2e/* tests/sim/run tests/sim/mutate tests/scale/report)))
 
 lint: lint-format lint-tidy lint-cppcheck lint-scripts ## clang-format, clang-tidy, cppcheck, shellcheck, pyflakes
 
@@ -343,7 +352,7 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
 	@sed -n 's/^# \(Variables: .*\)/\n\1/p; s/^#\( \{12\}.*\)/\1/p' Makefile
 
-.PHONY: FORCE all programs run test suite check unit unit-build replay replay-build e2e sim sim-build fuzz fuzz-build bench bench-load soak lint lint-format lint-tidy \
+.PHONY: FORCE all programs run test suite check unit unit-build replay replay-build e2e sim sim-build scale fuzz fuzz-build bench bench-load soak lint lint-format lint-tidy \
         lint-cppcheck lint-scripts sizes format sample man images install setup clean help
 
 -include $(OBJ:.o=.d)
