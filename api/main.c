@@ -195,6 +195,12 @@ static void drain(struct daemon *daemon)
     drain_start(api->drain);
 }
 
+static void reload(struct daemon *daemon)
+{
+    struct api *api = daemon->state;
+    pipeline_reload(api->pipeline);
+}
+
 static void stop(struct daemon *daemon)
 {
     struct api *api = daemon->state;
@@ -245,6 +251,7 @@ int main(int argc, char **argv)
         .ops_listen = CONF_API_OPS_LISTEN,
         .start = start,
         .drain = drain,
+        .reload = reload,
         .stop = stop,
         .describe = describe,
         .can_serve = can_serve,

@@ -6,6 +6,7 @@
 #include "overload.h"
 
 #include "cavage/clock.h"
+#include "cavage/cluster.h"
 #include "cavage/log.h"
 
 static const int64_t duration_edges_us[] = {5000,   10000,  25000,  50000,  75000,   100000,  150000,  200000,
@@ -151,6 +152,7 @@ const struct metric_def api_metric_defs[API_METRICS] = {
     [API_STALE_MESSAGES] = COUNTER("cavage_stale_messages_total", "Messages of workers that were replaced."),
     [API_LOST_PEERS] = COUNTER("cavage_workers_lost_total", "Times a worker was lost."),
     [API_BAD_MESSAGES] = COUNTER("cavage_bad_messages_total", "Messages of workers that could not be read."),
+    CLUSTER_METRICS(API_SEALED),
     [API_USAGE_RECORDS] = COUNTER("cavage_usage_records_total", "Usage records written to the spool."),
     [API_USAGE_BYTES] = GAUGE("cavage_usage_spool_bytes", "Usage that the meter has not acknowledged."),
     [API_USAGE_OLDEST] = GAUGE_US("cavage_usage_oldest_unacknowledged_seconds",

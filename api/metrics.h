@@ -7,6 +7,7 @@
 
 #include "cavage/dispatch.h"
 #include "cavage/metrics.h"
+#include "cavage/seal.h"
 
 enum api_metric {
     API_REQUESTS, /* operation x status class; see metrics_requests_index */
@@ -44,6 +45,8 @@ enum api_metric {
     API_STALE_MESSAGES,
     API_LOST_PEERS,
     API_BAD_MESSAGES,
+    API_SEALED, /* + enum seal_verdict */
+    API_SEALED_LAST = API_SEALED + SEAL_VERDICTS - 1,
     API_USAGE_RECORDS,
     API_USAGE_BYTES,
     API_USAGE_OLDEST,

@@ -3,6 +3,7 @@
 #include "peer.h"
 
 #include "cavage/bus.h"
+#include "cavage/clock.h"
 #include "cavage/err.h"
 
 #include <stdlib.h>
@@ -16,12 +17,16 @@ struct peer {
     peer_build_fn build;
     void *arg;
     bool connected;
-    struct loop_watch *watch; /* while something waits */
+    struct id met; /* over tcp, the worker's boot; zero: not known */
+    int64_t heard_us;
+    struct dispatch_action hello; /* the last one */
+    struct loop_watch *watch;     /* while something waits */
     size_t head, count;
     struct dispatch_action waiting[WAITING_MAX];
 };
 
-int peer_open(struct loop *loop, const char *address, peer_build_fn build, void *arg, struct peer **out)
+int peer_open(struct loop *loop, const char *address, struct seal *seal, peer_build_fn build, void *arg,
+              struct peer **out)
 {
     struct peer *peer = calloc(1, sizeof(*peer));
     if (!peer)
@@ -29,7 +34,7 @@ int peer_open(struct loop *loop, const char *address, peer_build_fn build, void 
     peer->loop = loop;
     peer->build = build;
     peer->arg = arg;
-    int err = bus_push_open(address, &peer->push);
+    int err = bus_push_open(address, seal, &peer->push);
     if (err) {
         free(peer);
         return err;
@@ -55,7 +60,7 @@ bool peer_poll(struct peer *peer, bool *changed)
     return connected;
 }
 
-void peer_clear(struct peer *peer)
+static void stop_waiting(struct peer *peer)
 {
     peer->head = peer->count = 0;
     if (peer->watch)
@@ -63,13 +68,47 @@ void peer_clear(struct peer *peer)
     peer->watch = NULL;
 }
 
+void peer_clear(struct peer *peer)
+{
+    stop_waiting(peer);
+    peer->met = (struct id){{0}};
+}
+
+void peer_meet(struct peer *peer, int64_t now_us, const struct id *boot)
+{
+    peer->met = *boot;
+    peer->heard_us = now_us;
+    if (peer->hello.type == DISPATCH_HELLO)
+        peer_send(peer, &peer->hello);
+}
+
+void peer_hear(struct peer *peer, int64_t now_us, const struct id *boot)
+{
+    if (id_equal(&peer->met, boot))
+        peer->heard_us = now_us;
+}
+
+/* Whom a frame is sealed for. A worker that was silent for long may be another one by now. */
+static struct id receiver_of(const struct peer *peer, const struct dispatch_action *action)
+{
+    if (action->type != DISPATCH_HELLO)
+        return action->worker_boot;
+    bool heard = clock_monotonic_us() - peer->heard_us < DISPATCH_SILENCE_US;
+    return heard ? peer->met : (struct id){{0}};
+}
+
 /* Send one; false: the socket takes none now. */
 static bool send_one(struct peer *peer, const struct dispatch_action *action)
 {
+    size_t len;
     if (!bus_push_ready(peer->push))
         return false;
-    uint8_t *frame = peer->build(peer->arg, action);
-    if (!frame || bus_send(peer->push, frame) == 0)
+    uint8_t *frame = peer->build(peer->arg, action, &len);
+    if (!frame)
+        return true;
+    struct id receiver = receiver_of(peer, action);
+    bus_push_to(peer->push, &receiver);
+    if (bus_send(peer->push, frame, len) == 0)
         return true;
     bus_free(frame);
     return false;
@@ -86,13 +125,15 @@ static void on_writable(void *arg, int fd, uint32_t events)
         peer->head = (peer->head + 1) % WAITING_MAX;
         peer->count--;
     }
-    peer_clear(peer);
+    stop_waiting(peer);
 }
 
 int peer_send(struct peer *peer, const struct dispatch_action *action)
 {
     if (!peer->connected)
         return ERR_CLOSED;
+    if (action->type == DISPATCH_HELLO)
+        peer->hello = *action;
     if (peer->count == 0 && send_one(peer, action))
         return 0;
     if (peer->count == WAITING_MAX)

@@ -7,6 +7,7 @@
 #include "pipeline_parts.h"
 #include "poisoned.h"
 
+#include "cavage/cluster.h"
 #include "cavage/err.h"
 #include "cavage/frame.h"
 
@@ -117,14 +118,28 @@ static void act(struct pipeline *p, int64_t now_us)
 
 /* ---- Messages of workers ---- */
 
+/* A message speaks for the worker that sealed it, and for no other. One that names no receiver may be a replay. */
+static bool is_of(const struct bus_from *from, const struct id *worker_boot)
+{
+    return !from->sealed || (from->addressed && id_equal(&from->boot, worker_boot));
+}
+
+static void hear(struct pipeline *p, int64_t now_us, const struct wire_status *m)
+{
+    if (m->link < p->peer_count)
+        peer_hear(p->peers[m->link], now_us, &m->worker_boot);
+}
+
 /* True: the message's memory belongs to a request now. */
-static bool take_result(struct pipeline *p, int64_t now_us, const struct frame *f, uint8_t *data)
+static bool take_result(struct pipeline *p, int64_t now_us, const struct frame *f, const struct bus_from *from,
+                        uint8_t *data)
 {
     struct wire_result m;
-    if (wire_unpack_result(f, &m) != 0) {
+    if (wire_unpack_result(f, &m) != 0 || !is_of(from, &m.status.worker_boot)) {
         metrics_add(p->api->daemon->metrics, API_BAD_MESSAGES, 1);
         return false;
     }
+    hear(p, now_us, &m.status);
     if (dispatch_result(p->dispatch, now_us, &m) != DISPATCH_ANSWER)
         return false;
     struct request *r = jobs_find(p->jobs, m.job);
@@ -143,22 +158,38 @@ static bool take_result(struct pipeline *p, int64_t now_us, const struct frame *
 }
 
 /* True: the message could be read. */
-static bool take_status(struct pipeline *p, int64_t now_us, const struct frame *f)
+static bool take_status(struct pipeline *p, int64_t now_us, const struct frame *f, const struct bus_from *from)
 {
     struct wire_status m;
-    if (f->type != FRAME_STATUS || wire_unpack_status(f, &m) != 0)
+    if (f->type != FRAME_STATUS || wire_unpack_status(f, &m) != 0 || !is_of(from, &m.worker_boot))
         return false;
+    hear(p, now_us, &m);
     dispatch_status(p->dispatch, now_us, &m);
     return true;
 }
 
-static void take_message(struct pipeline *p, int64_t now_us, uint8_t *data, size_t len)
+/* Our HELLO came back with the boot of the worker that read it. */
+static bool take_greeting(struct pipeline *p, int64_t now_us, const struct frame *f, const struct bus_from *from)
+{
+    struct wire_hello m;
+    if (!from->sealed || wire_unpack_hello(f, &m) != 0 || !is_of(from, &m.worker_boot) ||
+        !id_equal(&m.api_boot, &p->boot) || m.link >= p->peer_count)
+        return false;
+    peer_meet(p->peers[m.link], now_us, &m.worker_boot);
+    return true;
+}
+
+static void take_message(struct pipeline *p, int64_t now_us, uint8_t *data, size_t len, const struct bus_from *from)
 {
     struct frame f;
     bool good = frame_parse(data, len, p->api->settings.max_output_bytes, &f) == 0;
-    if (good && f.type == FRAME_RESULT && take_result(p, now_us, &f, data))
+    if (good && f.type == FRAME_RESULT && take_result(p, now_us, &f, from, data))
         return;
-    if (!good || (f.type != FRAME_RESULT && !take_status(p, now_us, &f)))
+    if (good && f.type == FRAME_HELLO)
+        good = take_greeting(p, now_us, &f, from);
+    else if (good && f.type != FRAME_RESULT)
+        good = take_status(p, now_us, &f, from);
+    if (!good)
         metrics_add(p->api->daemon->metrics, API_BAD_MESSAGES, 1);
     bus_free(data);
 }
@@ -167,8 +198,10 @@ static void receive(struct pipeline *p)
 {
     uint8_t *data;
     size_t len;
-    for (int i = 0; i < RECEIVE_MAX && bus_recv(p->pull, &data, &len) == 0; i++)
-        take_message(p, clock_monotonic_us(), data, len);
+    struct bus_from from;
+    for (int i = 0; i < RECEIVE_MAX && bus_recv(p->pull, &data, &len, &from) == 0; i++)
+        take_message(p, clock_monotonic_us(), data, len, &from);
+    cluster_count(p->api->daemon->metrics, API_SEALED, p->seal);
 }
 
 void pipeline_on_message(void *arg, int fd, uint32_t events)
@@ -322,4 +355,9 @@ bool pipeline_is_stranded(const struct pipeline *p, int64_t now_us)
 void pipeline_stats(const struct pipeline *p, struct dispatch_stats *out)
 {
     dispatch_stats(p->dispatch, out);
+}
+
+void pipeline_reload(struct pipeline *p)
+{
+    cluster_reload(p->api->daemon->conf, p->seal);
 }

@@ -18,6 +18,9 @@ void pipeline_stop(struct pipeline *p);
 /* Answer all that is there with 503: the program ends. Loop thread. */
 void pipeline_abandon(struct pipeline *p);
 
+/* Read the cluster's keys again. Loop thread. */
+void pipeline_reload(struct pipeline *p);
+
 /* Take a request in the state QUEUED. Any thread; after this call it belongs to the loop. */
 void pipeline_submit(struct pipeline *p, struct request *r);
 /* The client of a request that is QUEUED left. Loop thread. */

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-static uint8_t *build_job(struct pipeline *p, const struct dispatch_action *a)
+static uint8_t *build_job(struct pipeline *p, const struct dispatch_action *a, size_t *len)
 {
     struct request *r = jobs_find(p->jobs, a->job);
     if (!r || r->peer != a->peer || r->sequence != a->sequence)
@@ -24,15 +24,14 @@ static uint8_t *build_job(struct pipeline *p, const struct dispatch_action *a)
     memcpy(m.request, r->canonical, sizeof(m.request));
     memcpy(m.traceparent, r->traceparent, sizeof(m.traceparent));
     uint8_t *data, *body;
-    size_t len;
-    if (wire_pack_job(&m, r->staged.bytes, bus_alloc, &data, &len, &body) != 0)
+    if (wire_pack_job(&m, r->staged.bytes, bus_alloc, &data, len, &body) != 0)
         return NULL;
     staged_copy(p->api->extents, &r->staged, body);
     r->dispatched_us = now_us;
     return data;
 }
 
-static uint8_t *build_cancel(struct pipeline *p, const struct dispatch_action *a)
+static uint8_t *build_cancel(struct pipeline *p, const struct dispatch_action *a, size_t *len)
 {
     struct wire_cancel m = {.api_boot = p->boot,
                             .worker_boot = a->worker_boot,
@@ -40,29 +39,27 @@ static uint8_t *build_cancel(struct pipeline *p, const struct dispatch_action *a
                             .sequence = a->sequence,
                             .job = a->job};
     uint8_t *data;
-    size_t len;
-    return wire_pack_cancel(&m, bus_alloc, &data, &len) == 0 ? data : NULL;
+    return wire_pack_cancel(&m, bus_alloc, &data, len) == 0 ? data : NULL;
 }
 
-static uint8_t *build_hello(struct pipeline *p, const struct dispatch_action *a)
+static uint8_t *build_hello(struct pipeline *p, const struct dispatch_action *a, size_t *len)
 {
     struct wire_hello m = {.api_boot = p->boot,
                            .worker_boot = a->worker_boot,
                            .link = (uint32_t)a->peer,
                            .sent = a->sequence,
                            .queued = a->queued};
-    memcpy(m.result_address, p->results, sizeof(m.result_address));
+    memcpy(m.result_address, p->advertised, sizeof(m.result_address));
     uint8_t *data;
-    size_t len;
-    return wire_pack_hello(&m, bus_alloc, &data, &len) == 0 ? data : NULL;
+    return wire_pack_hello(&m, bus_alloc, &data, len) == 0 ? data : NULL;
 }
 
-uint8_t *pipeline_build(void *arg, const struct dispatch_action *a)
+uint8_t *pipeline_build(void *arg, const struct dispatch_action *a, size_t *len)
 {
-    static uint8_t *(*const builders[])(struct pipeline *, const struct dispatch_action *) = {
+    static uint8_t *(*const builders[])(struct pipeline *, const struct dispatch_action *, size_t *) = {
         [DISPATCH_SEND] = build_job,
         [DISPATCH_CANCEL] = build_cancel,
         [DISPATCH_HELLO] = build_hello,
     };
-    return builders[a->type](arg, a);
+    return builders[a->type](arg, a, len);
 }

@@ -2,6 +2,7 @@
 /* The pipeline's start, from configuration to watched sockets, and its stop. */
 #include "pipeline_parts.h"
 
+#include "cavage/cluster.h"
 #include "cavage/err.h"
 #include "cavage/frame.h"
 #include "cavage/log.h"
@@ -30,13 +31,21 @@ static int start_dispatch(struct pipeline *p)
     return err ? err : dispatch_new(&config, &p->dispatch);
 }
 
+static int start_seal(struct pipeline *p)
+{
+    static const enum conf_id endpoints[] = {CONF_API_WORKERS, CONF_API_RESULTS};
+    return cluster_open(p->api->daemon->conf, endpoints, sizeof(endpoints) / sizeof(endpoints[0]), &p->boot, &p->seal);
+}
+
 static int start_results(struct pipeline *p)
 {
     const struct conf *conf = p->api->daemon->conf;
     size_t max = p->api->settings.max_output_bytes + FRAME_PREAMBLE_BYTES + FRAME_HEADER_MAX;
-    int err = conf_address(conf, conf_str(conf, CONF_API_RESULTS), p->results, sizeof(p->results));
+    int err = conf_endpoint(conf, CONF_API_RESULTS, 0, p->results, sizeof(p->results));
     if (!err)
-        err = bus_pull_open(p->results, max, &p->pull);
+        err = conf_endpoint_told(conf, CONF_API_RESULTS, p->advertised, sizeof(p->advertised));
+    if (!err)
+        err = bus_pull_open(p->results, max, p->seal, &p->pull);
     if (err)
         log_error("results_failed", "cannot take results", LOG_S("address", p->results), LOG_S("error", err_text(err)));
     return err;
@@ -50,7 +59,7 @@ static int add_peer(struct pipeline *p, const char *name)
     if (!err)
         err = dispatch_peer_add(p->dispatch, &index);
     if (!err)
-        err = peer_open(p->loop, address, pipeline_build, p, &p->peers[p->peer_count]);
+        err = peer_open(p->loop, address, p->seal, pipeline_build, p, &p->peers[p->peer_count]);
     if (err) {
         log_error("worker_failed", "cannot connect to a worker's address", LOG_S("address", name),
                   LOG_S("error", err_text(err)));
@@ -107,6 +116,8 @@ int pipeline_start(struct api *api, pipeline_answer_fn answered, struct pipeline
 
     int err = start_dispatch(p);
     if (!err)
+        err = start_seal(p);
+    if (!err)
         err = start_results(p);
     if (!err)
         err = start_peers(p);
@@ -137,6 +148,7 @@ void pipeline_stop(struct pipeline *p)
     free(p->peers);
     if (p->pull)
         bus_pull_close(p->pull);
+    seal_free(p->seal);
     if (p->inbox_fd >= 0)
         close(p->inbox_fd);
     dispatch_free(p->dispatch);

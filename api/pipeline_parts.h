@@ -18,7 +18,9 @@ struct pipeline {
     struct dispatch *dispatch;
     struct jobs *jobs;
     struct id boot;
-    char results[WIRE_ADDRESS_SIZE];
+    char results[WIRE_ADDRESS_SIZE];    /* bound */
+    char advertised[WIRE_ADDRESS_SIZE]; /* what workers are told */
+    struct seal *seal;                  /* NULL: no tcp */
     struct bus_pull *pull;
     struct loop_watch *pull_watch;
     struct peer **peers;
@@ -35,7 +37,7 @@ struct pipeline {
 };
 
 /* pipeline_frames.c: build the frame of an action; a peer_build_fn. */
-uint8_t *pipeline_build(void *arg, const struct dispatch_action *action);
+uint8_t *pipeline_build(void *arg, const struct dispatch_action *action, size_t *len);
 
 /* pipeline.c: the callbacks of the loop. */
 void pipeline_on_inbox(void *arg, int fd, uint32_t events);

@@ -66,7 +66,7 @@ static int hand_on(struct conn *conn, int fd)
     int err = message ? ERR_OK : ERR_NOMEM;
     if (err == ERR_OK) {
         staged_copy(conn->relay->extents, &conn->body, message);
-        err = bus_send(conn->relay->push, message);
+        err = bus_send(conn->relay->push, message, conn->body.bytes);
         if (err != ERR_OK)
             bus_free(message);
     }
@@ -131,11 +131,11 @@ static void sink(const char *address)
     uint8_t *data;
     size_t len;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (bus_pull_open(address, 2 * BODY_MAX, &pull) != ERR_OK)
+    if (bus_pull_open(address, 2 * BODY_MAX, NULL, &pull) != ERR_OK)
         _exit(1);
     struct pollfd ready = {.fd = bus_pull_fd(pull), .events = POLLIN};
     while (poll(&ready, 1, -1) > 0)
-        while (bus_recv(pull, &data, &len) == ERR_OK)
+        while (bus_recv(pull, &data, &len, NULL) == ERR_OK)
             bus_free(data);
     _exit(0);
 }
@@ -147,7 +147,7 @@ static int start(struct relay *relay, const char *address)
     struct loop_watch *watch;
     int err = extents_new(&config, &relay->extents);
     if (err == ERR_OK)
-        err = bus_push_open(address, &relay->push);
+        err = bus_push_open(address, NULL, &relay->push);
     for (int i = 0; err == ERR_OK && !bus_push_ready(relay->push); i++)
         err = i < 1000 && poll(NULL, 0, 5) == 0 ? ERR_OK : ERR_TIMEOUT;
     if (err == ERR_OK)

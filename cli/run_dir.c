@@ -38,7 +38,7 @@ bool run_dir_fits(const struct conf *conf)
     static const enum conf_id addresses[] = {CONF_API_RESULTS, CONF_WORKER_LISTEN, CONF_USAGE_ACKS, CONF_METER_LISTEN};
     char path[FS_PATH_SIZE];
     for (size_t i = 0; i < sizeof(addresses) / sizeof(addresses[0]); i++)
-        if (conf_address(conf, conf_str(conf, addresses[i]), path, sizeof(path)) == ERR_RANGE)
+        if (conf_endpoint(conf, addresses[i], 0, path, sizeof(path)) == ERR_RANGE)
             return false;
     return conf_path(conf, CONF_AUTHCACHE_ADMIN_SOCKET, path, sizeof(path)) == ERR_OK &&
            strlen(path) < RUN_DIR_SOCKET_MAX;

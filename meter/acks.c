@@ -59,7 +59,7 @@ static struct peer *peer_of(struct acks *acks, const char *address)
             oldest = peer;
     }
     forget(oldest);
-    int err = bus_push_open(address, &oldest->push);
+    int err = bus_push_open(address, NULL, &oldest->push);
     if (err) {
         oldest->push = NULL;
         log_error("meter_bad_address", "a producer cannot be answered", LOG_S("address", address),
@@ -93,7 +93,7 @@ static int send_one(struct peer *peer, const struct wire_ack *ack)
     int err = wire_pack_ack(ack, bus_alloc, &data, &len);
     if (err)
         return err;
-    err = bus_send(peer->push, data);
+    err = bus_send(peer->push, data, len);
     if (err)
         bus_free(data);
     return err;

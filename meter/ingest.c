@@ -191,7 +191,7 @@ int ingest_group(struct ingest *ingest, size_t *taken)
     while (*taken < GROUP_BATCHES && bytes < GROUP_BYTES) {
         uint8_t *data;
         size_t len;
-        if (bus_recv(ingest->config.pull, &data, &len) != ERR_OK)
+        if (bus_recv(ingest->config.pull, &data, &len, NULL) != ERR_OK)
             break;
         ingest_message(ingest, data, len);
         bus_free(data);

@@ -119,7 +119,7 @@ static int open_socket(struct meter *meter)
     char address[WIRE_ADDRESS_SIZE];
     int err = conf_address(conf, conf_str(conf, CONF_METER_LISTEN), address, sizeof address);
     if (!err)
-        err = bus_pull_open(address, FRAME_PREAMBLE_BYTES + FRAME_HEADER_MAX + USAGE_BODY_MAX, &meter->pull);
+        err = bus_pull_open(address, FRAME_PREAMBLE_BYTES + FRAME_HEADER_MAX + USAGE_BODY_MAX, NULL, &meter->pull);
     if (err)
         log_error("listen_failed", "usage cannot be taken", LOG_S("address", conf_str(conf, CONF_METER_LISTEN)),
                   LOG_S("error", err_text(err)));

@@ -3,6 +3,7 @@
 #include "cavage/bus.h"
 
 #include "cavage/err.h"
+#include "cavage/seal.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -21,17 +22,21 @@ enum {
     /* So that a photo leaves in one go, and the next one can follow; with nanomsg's 128 KiB a second photo of 300 KB is refused for 0.3 ms.
      * The kernel takes at most net.core.wmem_max. What may wait there is bounded by credit. */
     SEND_BUFFER_BYTES = 4 * 1024 * 1024,
-    IPC_PATH_SIZE = 100 /* with NUL; nanomsg aborts the process on paths of 107 bytes */
+    IPC_PATH_SIZE = 100, /* with NUL; nanomsg aborts the process on paths of 107 bytes */
+    REFUSED_MAX = 64     /* messages dropped in one call of bus_recv */
 };
 
 struct bus_pull {
     int socket;
     int fd;
+    struct seal *seal; /* NULL: ipc */
 };
 
 struct bus_push {
     int socket;
     int fd;
+    struct seal *seal; /* NULL: ipc */
+    struct id to;
 };
 
 static int err_from_nanomsg(void)
@@ -64,14 +69,17 @@ static int err_from_nanomsg(void)
     }
 }
 
-/* *path gets the file of an ipc address, NULL for tcp. */
-static int address_check(const char *address, const char **path)
+/* *path gets the file of an ipc address, NULL for tcp. Nothing goes over tcp unsealed. */
+static int address_check(const char *address, const struct seal *seal, const char **path)
 {
     static const char ipc[] = "ipc://", tcp[] = "tcp://";
 
     *path = NULL;
-    if (strncmp(address, tcp, sizeof tcp - 1) == 0)
+    if (strncmp(address, tcp, sizeof tcp - 1) == 0) {
+        if (!seal)
+            return ERR_DENIED;
         return strlen(address) < NN_SOCKADDR_MAX ? ERR_OK : ERR_RANGE;
+    }
     if (strncmp(address, ipc, sizeof ipc - 1) != 0)
         return ERR_INVALID;
     *path = address + sizeof ipc - 1;
@@ -111,15 +119,24 @@ static int get_fd(int socket, int option, int *fd)
     return nn_getsockopt(socket, NN_SOL_SOCKET, option, fd, &len) == 0 ? ERR_OK : err_from_nanomsg();
 }
 
-int bus_pull_open(const char *address, size_t max_bytes, struct bus_pull **out)
+/* What tcp needs beside the defaults: no delay, and IPv6 for an address that is one. Where the kernel has no IPv6 the rest works. */
+static int set_tcp(int socket, const char *address)
+{
+    int err = set_int(socket, NN_TCP, NN_TCP_NODELAY, 1);
+    if (!err && strncmp(address, "tcp://[", strlen("tcp://[")) == 0)
+        err = set_int(socket, NN_SOL_SOCKET, NN_IPV4ONLY, 0);
+    return err;
+}
+
+int bus_pull_open(const char *address, size_t max_bytes, struct seal *seal, struct bus_pull **out)
 {
     const char *path;
-    int err = address_check(address, &path);
+    int err = address_check(address, seal, &path);
     if (err == ERR_OK && path)
         err = folder_check(path);
     if (err)
         return err;
-    if (max_bytes == 0 || max_bytes > INT_MAX)
+    if (max_bytes == 0 || max_bytes > INT_MAX - SEAL_BYTES)
         return ERR_RANGE;
 
     struct bus_pull *pull = malloc(sizeof *pull);
@@ -131,9 +148,10 @@ int bus_pull_open(const char *address, size_t max_bytes, struct bus_pull **out)
         free(pull);
         return err;
     }
-    err = set_int(pull->socket, NN_SOL_SOCKET, NN_RCVMAXSIZE, (int)max_bytes);
+    pull->seal = path ? NULL : seal;
+    err = set_int(pull->socket, NN_SOL_SOCKET, NN_RCVMAXSIZE, (int)max_bytes + (path ? 0 : SEAL_BYTES));
     if (!err)
-        err = set_int(pull->socket, NN_TCP, NN_TCP_NODELAY, 1);
+        err = set_tcp(pull->socket, address);
     if (!err)
         err = get_fd(pull->socket, NN_RCVFD, &pull->fd);
     if (!err && nn_bind(pull->socket, address) < 0)
@@ -159,7 +177,7 @@ int bus_pull_fd(const struct bus_pull *pull)
     return pull->fd;
 }
 
-int bus_recv(struct bus_pull *pull, uint8_t **data, size_t *len)
+static int take(struct bus_pull *pull, uint8_t **data, size_t *len)
 {
     void *message = NULL;
     int n = nn_recv(pull->socket, (void *)&message, NN_MSG, NN_DONTWAIT);
@@ -170,16 +188,35 @@ int bus_recv(struct bus_pull *pull, uint8_t **data, size_t *len)
     return ERR_OK;
 }
 
-int bus_push_open(const char *address, struct bus_push **out)
+int bus_recv(struct bus_pull *pull, uint8_t **data, size_t *len, struct bus_from *from)
+{
+    struct bus_from sender = {.sealed = pull->seal != NULL};
+
+    for (int i = 0; i < REFUSED_MAX; i++) {
+        int err = take(pull, data, len);
+        if (err)
+            return err;
+        if (!pull->seal || seal_unwrap(pull->seal, *data, len, &sender.boot, &sender.addressed) == SEAL_OPENED) {
+            if (from)
+                *from = sender;
+            return ERR_OK;
+        }
+        bus_free(*data);
+    }
+    return ERR_AGAIN;
+}
+
+int bus_push_open(const char *address, struct seal *seal, struct bus_push **out)
 {
     const char *path;
-    int err = address_check(address, &path);
+    int err = address_check(address, seal, &path);
     if (err)
         return err;
 
-    struct bus_push *push = malloc(sizeof *push);
+    struct bus_push *push = calloc(1, sizeof *push);
     if (!push)
         return ERR_NOMEM;
+    push->seal = path ? NULL : seal;
     push->socket = nn_socket(AF_SP, NN_PUSH);
     if (push->socket < 0) {
         err = err_from_nanomsg();
@@ -192,7 +229,7 @@ int bus_push_open(const char *address, struct bus_push **out)
     if (!err)
         err = set_int(push->socket, NN_SOL_SOCKET, NN_SNDBUF, SEND_BUFFER_BYTES);
     if (!err)
-        err = set_int(push->socket, NN_TCP, NN_TCP_NODELAY, 1);
+        err = set_tcp(push->socket, address);
     if (!err)
         err = get_fd(push->socket, NN_SNDFD, &push->fd);
     if (!err && nn_connect(push->socket, address) < 0)
@@ -218,9 +255,34 @@ int bus_push_fd(const struct bus_push *push)
     return push->fd;
 }
 
-int bus_send(struct bus_push *push, uint8_t *data)
+void bus_push_to(struct bus_push *push, const struct id *boot)
+{
+    push->to = *boot;
+}
+
+/* A sealed message cannot be given back as it was. If it is refused in spite of the look before, the connection broke in between, and with it
+ * this message as any that was under way. */
+static int send_sealed(struct bus_push *push, uint8_t *data, size_t len)
 {
     void *message = data;
+    if (!bus_push_ready(push))
+        return ERR_AGAIN;
+    int err = seal_wrap(push->seal, &push->to, data, len);
+    if (err)
+        return err;
+    if (nn_send(push->socket, (void *)&message, NN_MSG, NN_DONTWAIT) < 0)
+        bus_free(data);
+    return ERR_OK;
+}
+
+int bus_send(struct bus_push *push, uint8_t *data, size_t len)
+{
+    if (push->seal)
+        return send_sealed(push, data, len);
+    /* To make a message shorter nanomsg only changes its size; it stays where it is. */
+    void *message = nn_reallocmsg(data, len);
+    if (message != data)
+        return ERR_INTERNAL;
     if (nn_send(push->socket, (void *)&message, NN_MSG, NN_DONTWAIT) < 0)
         return err_from_nanomsg();
     return ERR_OK;
@@ -240,7 +302,7 @@ bool bus_push_ready(const struct bus_push *push)
 
 void *bus_alloc(size_t size)
 {
-    return nn_allocmsg(size, 0);
+    return size <= SIZE_MAX - SEAL_BYTES ? nn_allocmsg(size + SEAL_BYTES, 0) : NULL;
 }
 
 void bus_free(void *data)

@@ -96,26 +96,6 @@ int conf_path(const struct conf *conf, enum conf_id id, char *out, size_t size)
     return fs_join(out, size, dir, conf_str(conf, id));
 }
 
-int conf_address(const struct conf *conf, const char *address, char *out, size_t size)
-{
-    enum { IPC_PATH_MAX = 99 };
-    static const char scheme[] = "ipc://";
-    const size_t scheme_len = sizeof(scheme) - 1;
-    char run_dir[FS_PATH_SIZE];
-    if (strncmp(address, scheme, scheme_len) != 0 || address[scheme_len] == '\0')
-        return ERR_INVALID;
-    if (size <= scheme_len)
-        return ERR_RANGE;
-    int err = conf_path(conf, CONF_COMMON_RUN_DIR, run_dir, sizeof(run_dir));
-    if (err != ERR_OK)
-        return err;
-    memcpy(out, scheme, scheme_len);
-    err = fs_join(out + scheme_len, size - scheme_len, run_dir, address + scheme_len);
-    if (err != ERR_OK)
-        return err;
-    return strlen(out + scheme_len) <= IPC_PATH_MAX ? ERR_OK : ERR_RANGE;
-}
-
 static bool is_in_section(const struct conf_key *key, const char *dotted)
 {
     size_t len = strlen(key->section);

@@ -5,6 +5,10 @@
 #include "cavage/stub.h"
 #include "conf_parts.h"
 
+#include <string.h>
+
+enum { ENDPOINT_SIZE = 512 };
+
 /* "FILE:LINE: section.name: " of the key that is to be changed. */
 static void name_key(const struct conf *conf, enum conf_id id, char *out, size_t size)
 {
@@ -52,12 +56,39 @@ static int check_converter(const struct conf *conf, char *why, size_t size)
                      conf_str(conf, CONF_WORKER_CONVERTER));
 }
 
+static bool is_tcp(const char *endpoint)
+{
+    return strncmp(endpoint, "tcp://", strlen("tcp://")) == 0;
+}
+
+/* What answers at one kind of socket must be able to reach the other end. */
+static int check_results(const struct conf *conf, char *why, size_t size)
+{
+    char name[384], told[ENDPOINT_SIZE], worker[ENDPOINT_SIZE];
+    int err = conf_endpoint_told(conf, CONF_API_RESULTS, told, sizeof(told));
+    name_key(conf, CONF_API_RESULTS, name, sizeof(name));
+    if (err)
+        return ERR_OK; /* too long below this run folder, which is told where it is opened */
+    if (is_tcp(told) && net_is_wildcard(told + strlen("tcp://")))
+        return conf_fail(ERR_INVALID, why, size,
+                         "%s: workers cannot send to '%.60s'; give the address that they reach as a second endpoint",
+                         name, told);
+    for (size_t i = 0; conf_endpoint(conf, CONF_API_WORKERS, i, worker, sizeof(worker)) == ERR_OK; i++)
+        if (is_tcp(worker) != is_tcp(told))
+            return conf_fail(ERR_INVALID, why, size,
+                             "%s: '%.60s' cannot be reached by the worker at '%.60s'; use tcp:// for both, or ipc://",
+                             name, told, worker);
+    return ERR_OK;
+}
+
 int conf_check(const struct conf *conf, char *why, size_t size)
 {
     int err = check_extents(conf, why, size);
     if (err == ERR_OK)
         err = check_listen(conf, why, size);
-    return err == ERR_OK ? check_converter(conf, why, size) : err;
+    if (err == ERR_OK)
+        err = check_converter(conf, why, size);
+    return err == ERR_OK ? check_results(conf, why, size) : err;
 }
 
 int conf_check_untested(const struct conf *conf, char *why, size_t size)

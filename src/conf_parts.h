@@ -23,6 +23,10 @@ int conf_value_parse(const struct conf_key *key, const char *text, int64_t *numb
 int conf_formats_parse(const struct conf_key *key, const char *text, int64_t numbers[IMAGE_FORMAT_COUNT], char *why,
                        size_t size);
 
+/* The same for a row of endpoints, and what such a row may be. */
+int conf_endpoints_parse(const struct conf_key *key, const char *text, int64_t *number, char *why, size_t size);
+void conf_endpoint_allowed(const struct conf_key *key, char *out, size_t size);
+
 /* The word of `allowed` ("a|b|c") at *next, with its length; NULL at the end. Moves *next behind it. */
 const char *conf_next_word(const char **next, size_t *len);
 

@@ -68,10 +68,7 @@ void conf_allowed(const struct conf_key *key, char *out, size_t size)
         snprintf(out, size, "HOST:PORT with a numeric host or localhost, [HOST]:PORT for IPv6");
         break;
     case CONF_ADDRESS:
-        if (key->max == 1)
-            snprintf(out, size, "ipc://NAME");
-        else
-            snprintf(out, size, "%s to %s of ipc://NAME, separated by spaces", low, high);
+        conf_endpoint_allowed(key, out, size);
         break;
     case CONF_FORMATS:
         put_words(words, sizeof(words), key->allowed);
@@ -109,7 +106,7 @@ void conf_print_sample(FILE *out)
     fputs(sample_head, out);
     for (int i = 0; i < CONF_COUNT; i++) {
         const struct conf_key *key = conf_key((enum conf_id)i);
-        char allowed[128];
+        char allowed[256];
         conf_allowed(key, allowed, sizeof(allowed));
         if (strcmp(section, key->section) != 0)
             fprintf(out, "\n[%s]\n", key->section);
@@ -163,7 +160,7 @@ void conf_print_manual(FILE *out)
     const char *section = "";
     for (int i = 0; i < CONF_COUNT; i++) {
         const struct conf_key *key = conf_key((enum conf_id)i);
-        char allowed[128];
+        char allowed[256];
         conf_allowed(key, allowed, sizeof(allowed));
         if (strcmp(section, key->section) != 0)
             fprintf(out, "%s.Ss Section [%s]\n.Bl -tag -width Ds\n", section[0] == '\0' ? "" : ".El\n", key->section);

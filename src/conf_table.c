@@ -24,6 +24,7 @@ enum { PATH_BYTES = 1024, SOCKETS_MAX = 256 };
 #define FORMATS(n, unit, lo, hi, d, of, h) { "limits", n, CONF_FORMATS, unit, lo, hi, d, of, false, h }
 #define LISTEN(s, n, d, h)              { s, n, CONF_LISTEN, "", 0, 0, d, NULL, false, h }
 #define ADDRESS(s, n, most, d, h)       { s, n, CONF_ADDRESS, "", 1, most, d, NULL, false, h }
+#define ENDPOINT(s, n, most, tcp, d, h) { s, n, CONF_ADDRESS, "", 1, most, d, tcp, false, h }
 
 #define OPS_HELP "Where /metrics, /healthz and /readyz are served. Port 0 takes a free one, and so does a listener whose default address is taken."
 
@@ -36,6 +37,8 @@ static const struct conf_key table[CONF_COUNT] = {
         "The least severe level that is written to stderr."),
     [CONF_COMMON_HASH_KEY_FILE] = PATH("common", "hash_key_file", "secret/hash.key",
         "File of the key with which the secrets of customers' keys are hashed. Only the owner may read it."),
+    [CONF_COMMON_CLUSTER_KEY_FILE] = PATH("common", "cluster_key_file", "secret/cluster.key",
+        "File of the keys that seal what goes over tcp://: lines of a number, a space and 64 hex digits. The first key seals, all open. Only the owner may read it. SIGHUP reads it again."),
 
     [CONF_API_LISTEN] = LISTEN("api", "listen", "127.0.0.1:8080",
         "Where customers are served. Port 0 takes a free one. An address that is not loopback needs allow_public_plaintext."),
@@ -44,10 +47,10 @@ static const struct conf_key table[CONF_COUNT] = {
     [CONF_API_OPS_LISTEN] = LISTEN("api", "ops_listen", "127.0.0.1:9180", OPS_HELP),
     [CONF_API_THREADS] = INT("api", "threads", 0, 64, "0", false,
         "Threads that serve connections; 0 is one for every two cores, at most 4: more sleep more, and cost more to wake."),
-    [CONF_API_WORKERS] = ADDRESS("api", "workers", SOCKETS_MAX, "ipc://jobs.sock",
-        "Where the workers take jobs, separated by spaces: their worker.listen."),
-    [CONF_API_RESULTS] = ADDRESS("api", "results", 1, "ipc://results.sock",
-        "Where this API server takes results. Each API server needs its own."),
+    [CONF_API_WORKERS] = ENDPOINT("api", "workers", SOCKETS_MAX, CONF_NUMERIC, "ipc://jobs.sock",
+        "Where the workers take jobs, separated by spaces: their worker.listen. They and api.results are all of ipc:// or all of tcp://."),
+    [CONF_API_RESULTS] = ENDPOINT("api", "results", 2, CONF_NUMERIC, "ipc://results.sock",
+        "Where this API server takes results. Each API server needs its own. A second endpoint is what workers are told to send to, where it is not the same."),
     [CONF_API_MAX_CONNECTIONS] = INT("api", "max_connections", 1, 65536, "1024", false,
         "Most connections at once. When there are as many, the ones that are idle longest are closed first."),
     [CONF_API_KEEPALIVE_MS] = DURATION("api", "keepalive_ms", 1, HOUR, "60s", false,
@@ -108,7 +111,7 @@ static const struct conf_key table[CONF_COUNT] = {
     [CONF_LIMITS_SVG] = BOOL("limits", "svg", "no", false,
         "Whether SVG is taken. It is drawn without its text, since converters have no fonts, and without anything that is not in the document itself."),
 
-    [CONF_WORKER_LISTEN] = ADDRESS("worker", "listen", 1, "ipc://jobs.sock",
+    [CONF_WORKER_LISTEN] = ENDPOINT("worker", "listen", 1, CONF_NUMERIC, "ipc://jobs.sock",
         "Where this worker takes jobs. Each worker needs its own."),
     [CONF_WORKER_OPS_LISTEN] = LISTEN("worker", "ops_listen", "127.0.0.1:9181", OPS_HELP),
     [CONF_WORKER_CONVERTERS] = INT("worker", "converters", 0, 256, "0", false,

@@ -128,27 +128,6 @@ static int parse_listen(const struct conf_key *key, const char *text, int64_t *n
     return conf_fail(ERR_INVALID, why, size, "'%.60s' is no listening address; allowed: %s", text, allowed);
 }
 
-static int parse_address(const struct conf_key *key, const char *text, int64_t *number, char *why, size_t size)
-{
-    int64_t count = 0;
-    for (const char *next = text + strspn(text, " "); *next != '\0'; next += strspn(next, " "), count++) {
-        size_t len = strcspn(next, " ");
-        int shown = len > 60 ? 60 : (int)len;
-        if (strncmp(next, "tcp://", 6) == 0)
-            return conf_fail(ERR_INVALID, why, size,
-                             "'%.*s': tcp is not spoken yet, since frames over it are not sealed; allowed: ipc://NAME",
-                             shown, next);
-        if (strncmp(next, "ipc://", 6) != 0 || len == 6)
-            return conf_fail(ERR_INVALID, why, size, "'%.*s' is no endpoint; allowed: ipc://NAME", shown, next);
-        next += len;
-    }
-    if (count < key->min || count > key->max)
-        return conf_fail(ERR_RANGE, why, size, "%lld endpoints are given; allowed: %lld to %lld", (long long)count,
-                         (long long)key->min, (long long)key->max);
-    *number = count;
-    return ERR_OK;
-}
-
 static bool is_allowed_word(const struct conf_key *key, const char *text, size_t len)
 {
     const char *next = key->allowed;
@@ -228,9 +207,9 @@ static bool has_control(const char *text)
 int conf_value_parse(const struct conf_key *key, const char *text, int64_t *number, char *why, size_t size)
 {
     static int (*const parsers[])(const struct conf_key *, const char *, int64_t *, char *, size_t) = {
-        [CONF_INT] = parse_bounded,   [CONF_SIZE] = parse_bounded,    [CONF_DURATION] = parse_bounded,
-        [CONF_BOOL] = parse_bool,     [CONF_STRING] = parse_string,   [CONF_ENUM] = parse_word,
-        [CONF_LISTEN] = parse_listen, [CONF_ADDRESS] = parse_address, [CONF_FORMATS] = parse_formats,
+        [CONF_INT] = parse_bounded,   [CONF_SIZE] = parse_bounded,           [CONF_DURATION] = parse_bounded,
+        [CONF_BOOL] = parse_bool,     [CONF_STRING] = parse_string,          [CONF_ENUM] = parse_word,
+        [CONF_LISTEN] = parse_listen, [CONF_ADDRESS] = conf_endpoints_parse, [CONF_FORMATS] = parse_formats,
     };
     if (strnlen(text, CONF_VALUE_MAX + 1) > CONF_VALUE_MAX)
         return conf_fail(ERR_RANGE, why, size, "the value is too long; allowed: %d bytes", (int)CONF_VALUE_MAX);

@@ -79,6 +79,29 @@ int net_check(const char *address)
     return parse(address, &endpoint, &len);
 }
 
+int net_name_check(const char *name_port)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.";
+    enum { NAME_MAX_BYTES = 253 };
+    in_port_t port;
+    size_t len = strspn(name_port, letters);
+    bool numeric = strspn(name_port, "0123456789.") == len; /* a wrong address is no name */
+    if (len == 0 || len > NAME_MAX_BYTES || name_port[len] != ':' || numeric || strchr("-.", name_port[0]))
+        return ERR_INVALID;
+    return parse_port(name_port + len + 1, &port) == ERR_OK && port != 0 ? ERR_OK : ERR_INVALID;
+}
+
+bool net_is_wildcard(const char *address)
+{
+    union endpoint endpoint;
+    socklen_t len;
+    if (parse(address, &endpoint, &len) != ERR_OK)
+        return false;
+    if (endpoint.any.sa_family == AF_INET6)
+        return IN6_IS_ADDR_UNSPECIFIED(&endpoint.v6.sin6_addr);
+    return endpoint.v4.sin_addr.s_addr == htonl(INADDR_ANY);
+}
+
 bool net_is_loopback(const char *address)
 {
     union endpoint endpoint;

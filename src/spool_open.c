@@ -227,9 +227,9 @@ static int start(struct spool *spool)
     spool->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (spool->wake_fd < 0)
         return err_from_errno(errno);
-    int err = bus_pull_open(spool->ack_address, 64 * 1024, &spool->pull);
+    int err = bus_pull_open(spool->ack_address, 64 * 1024, NULL, &spool->pull);
     if (!err)
-        err = bus_push_open(spool->meter_address, &spool->push);
+        err = bus_push_open(spool->meter_address, NULL, &spool->push);
     if (err)
         return err;
     if (pthread_create(&spool->thread, NULL, spool_send_run, spool) != 0)

@@ -122,7 +122,7 @@ static void receive(struct spool *spool, int64_t now_us)
 {
     uint8_t *data;
     size_t len;
-    while (bus_recv(spool->pull, &data, &len) == ERR_OK) {
+    while (bus_recv(spool->pull, &data, &len, NULL) == ERR_OK) {
         struct frame frame;
         struct wire_ack ack;
         if (frame_parse(data, len, 0, &frame) != ERR_OK || frame.type != FRAME_ACK ||
@@ -141,10 +141,9 @@ static void receive(struct spool *spool, int64_t now_us)
 /* ---- Sending ---- */
 
 static int build(const struct spool *spool, const struct segment *segment, const struct segment_batch *batch,
-                 uint8_t **data)
+                 uint8_t **data, size_t *len)
 {
     uint8_t *body;
-    size_t len;
     struct wire_usage m = {.producer = spool->producer,
                            .epoch = segment->epoch,
                            .sequence = segment->sequence,
@@ -155,7 +154,7 @@ static int build(const struct spool *spool, const struct segment *segment, const
                            .previous_sequence = batch->previous_sequence};
     digest_of(batch->body, batch->body_len, m.digest);
     memcpy(m.ack_address, spool->ack_address, sizeof m.ack_address);
-    int err = wire_pack_usage(&m, batch->body_len, bus_alloc, data, &len, &body);
+    int err = wire_pack_usage(&m, batch->body_len, bus_alloc, data, len, &body);
     if (!err)
         memcpy(body, batch->body, batch->body_len);
     return err;
@@ -167,6 +166,7 @@ static int send_segment(const struct spool *spool, const struct segment *segment
 {
     char path[FS_PATH_SIZE];
     uint8_t *data = NULL;
+    size_t len;
 
     int err = spool_path(spool, segment, path);
     if (!err)
@@ -177,9 +177,9 @@ static int send_segment(const struct spool *spool, const struct segment *segment
     if (!err && batch->records == 0)
         err = ERR_NOTFOUND;
     if (!err)
-        err = build(spool, segment, batch, &data);
+        err = build(spool, segment, batch, &data, &len);
     if (!err) {
-        err = bus_send(spool->push, data);
+        err = bus_send(spool->push, data, len);
         if (err)
             bus_free(data);
     }

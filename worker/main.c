@@ -16,6 +16,7 @@ static const struct daemon_spec spec = {
     .ops_listen = CONF_WORKER_OPS_LISTEN,
     .start = supervisor_start,
     .drain = supervisor_drain,
+    .reload = supervisor_reload,
     .stop = supervisor_stop,
     .describe = supervisor_describe,
 };

@@ -10,6 +10,7 @@
 struct message {
     struct message *next;
     uint8_t *data;
+    size_t len;
 };
 
 struct peer {
@@ -20,16 +21,18 @@ struct peer {
 };
 
 struct peers {
+    struct seal *seal;
     size_t count;
     size_t waiting, waiting_max;
     struct peer of[];
 };
 
-int peers_new(size_t count, size_t backlog_max, struct peers **out)
+int peers_new(size_t count, size_t backlog_max, struct seal *seal, struct peers **out)
 {
     struct peers *p = calloc(1, sizeof(*p) + count * sizeof(p->of[0]));
     if (!p)
         return ERR_NOMEM;
+    p->seal = seal;
     p->count = count;
     p->waiting_max = backlog_max;
     for (size_t i = 0; i < count; i++)
@@ -47,10 +50,13 @@ void peers_free(struct peers *peers)
     free(peers);
 }
 
-int peers_open(struct peers *peers, size_t index, const char *address)
+int peers_open(struct peers *peers, size_t index, const char *address, const struct id *boot)
 {
     peers_close(peers, index);
-    return bus_push_open(address, &peers->of[index].push);
+    int err = bus_push_open(address, peers->seal, &peers->of[index].push);
+    if (!err)
+        bus_push_to(peers->of[index].push, boot);
+    return err;
 }
 
 /* The first message leaves the queue; its data are the caller's. */
@@ -77,7 +83,7 @@ void peers_close(struct peers *peers, size_t index)
     p->push = NULL;
 }
 
-static int keep(struct peers *peers, struct peer *p, uint8_t *data)
+static int keep(struct peers *peers, struct peer *p, uint8_t *data, size_t len)
 {
     struct message *m = peers->waiting < peers->waiting_max ? malloc(sizeof(*m)) : NULL;
     if (!m) {
@@ -85,6 +91,7 @@ static int keep(struct peers *peers, struct peer *p, uint8_t *data)
         return ERR_FULL;
     }
     m->data = data;
+    m->len = len;
     m->next = NULL;
     *p->last = m;
     p->last = &m->next;
@@ -93,23 +100,23 @@ static int keep(struct peers *peers, struct peer *p, uint8_t *data)
     return 0;
 }
 
-int peers_send(struct peers *peers, size_t index, uint8_t *data)
+int peers_send(struct peers *peers, size_t index, uint8_t *data, size_t len)
 {
     struct peer *p = &peers->of[index];
     if (!p->push) {
         bus_free(data);
         return ERR_CLOSED;
     }
-    if (!p->first && bus_send(p->push, data) == 0)
+    if (!p->first && bus_send(p->push, data, len) == 0)
         return 0;
-    return keep(peers, p, data);
+    return keep(peers, p, data, len);
 }
 
 void peers_flush(struct peers *peers)
 {
     for (size_t i = 0; i < peers->count && peers->waiting > 0; i++) {
         struct peer *p = &peers->of[i];
-        while (p->first && bus_send(p->push, p->first->data) == 0)
+        while (p->first && bus_send(p->push, p->first->data, p->first->len) == 0)
             (void)take_first(peers, p);
     }
 }

@@ -3,22 +3,25 @@
 #ifndef CAVAGE_WORKER_PEERS_H
 #define CAVAGE_WORKER_PEERS_H
 
+#include "cavage/id.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+struct seal;
 struct peers;
 
-/* Indices are 0 .. count - 1. At most backlog_max messages wait for all of them together. */
-int peers_new(size_t count, size_t backlog_max, struct peers **out);
+/* Indices are 0 .. count - 1. At most backlog_max messages wait for all of them together. seal, for tcp, is borrowed, and may be NULL. */
+int peers_new(size_t count, size_t backlog_max, struct seal *seal, struct peers **out);
 void peers_free(struct peers *peers);
 
-/* Connect index to its result address; what was there is closed. */
-int peers_open(struct peers *peers, size_t index, const char *address);
+/* Connect index to the result address of a boot; what was there is closed. */
+int peers_open(struct peers *peers, size_t index, const char *address, const struct id *boot);
 void peers_close(struct peers *peers, size_t index);
 
-/* Send a message of bus_alloc in its turn, now or when there is room; it is taken in any case. ERR_FULL, ERR_CLOSED: it was dropped. */
-int peers_send(struct peers *peers, size_t index, uint8_t *data);
+/* Send a message of bus_alloc(len) in its turn, now or when there is room; it is taken in any case. ERR_FULL, ERR_CLOSED: it was dropped. */
+int peers_send(struct peers *peers, size_t index, uint8_t *data, size_t len);
 /* Send what waits, as far as it goes. */
 void peers_flush(struct peers *peers);
 /* Messages that wait for this peer, so that one sent now would overtake nothing. */

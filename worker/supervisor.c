@@ -3,6 +3,7 @@
 #include "supervisor.h"
 
 #include "cgroup.h"
+#include "greetings.h"
 #include "jobs.h"
 #include "peers.h"
 #include "pool.h"
@@ -10,6 +11,7 @@
 
 #include "cavage/bus.h"
 #include "cavage/clock.h"
+#include "cavage/cluster.h"
 #include "cavage/credit.h"
 #include "cavage/err.h"
 #include "cavage/frame.h"
@@ -41,6 +43,8 @@ struct supervisor {
     struct loop_watch *pull_watch;
     struct loop_timer *timer;
     struct credit *credit;
+    struct seal *seal; /* NULL: worker.listen is not tcp */
+    struct greetings *greetings;
     struct peers *peers;
     struct jobs *jobs;
     struct pool *pool;
@@ -69,7 +73,7 @@ static void send_result(struct supervisor *s, size_t api, struct wire_result *r,
     if (!err) {
         if (body_len > 0)
             memcpy(room, body, body_len);
-        err = peers_send(s->peers, api, data);
+        err = peers_send(s->peers, api, data, len);
     }
     if (err) {
         metrics_add(s->daemon->metrics, METRIC_RESULTS_DROPPED, 1);
@@ -95,23 +99,43 @@ static void send_status(struct supervisor *s, int64_t now_us, size_t api)
     credit_status(s->credit, now_us, api, &m);
     /* What waits for this API is older, and says more; the next status is 250 ms away. */
     if (!peers_waits(s->peers, api) && wire_pack_status(&m, bus_alloc, &data, &len) == 0)
-        (void)peers_send(s->peers, api, data);
+        (void)peers_send(s->peers, api, data, len);
 }
 
 /* ---- In ---- */
 
-static void on_hello(struct supervisor *s, int64_t now_us, const struct frame *f)
+static void refuse(const struct supervisor *s)
+{
+    metrics_add(s->daemon->metrics, METRIC_MESSAGES_REFUSED, 1);
+}
+
+/* A message speaks for the API that sealed it, and for no other. */
+static bool is_of(const struct bus_from *from, const struct id *api_boot)
+{
+    return !from->sealed || id_equal(&from->boot, api_boot);
+}
+
+static void on_hello(struct supervisor *s, int64_t now_us, const struct frame *f, const struct bus_from *from)
 {
     struct wire_hello m;
     size_t api;
     bool is_new;
-    if (wire_unpack_hello(f, &m) || credit_hello(s->credit, now_us, &m, &api, &is_new)) {
-        metrics_add(s->daemon->metrics, METRIC_MESSAGES_REFUSED, 1);
+    if (wire_unpack_hello(f, &m) || !is_of(from, &m.api_boot)) {
+        refuse(s);
+        return;
+    }
+    if (from->sealed && !from->addressed) {
+        if (greetings_add(s->greetings, now_us, &m))
+            refuse(s);
+        return;
+    }
+    if (credit_hello(s->credit, now_us, &m, &api, &is_new)) {
+        refuse(s);
         return;
     }
     if (!is_new)
         return;
-    int err = peers_open(s->peers, api, m.result_address);
+    int err = peers_open(s->peers, api, m.result_address, &m.api_boot);
     if (err)
         log_error("results_unreachable", "cannot connect to an API's result address",
                   LOG_S("address", m.result_address), LOG_S("reason", err_text(err)));
@@ -120,17 +144,19 @@ static void on_hello(struct supervisor *s, int64_t now_us, const struct frame *f
 }
 
 /* True when the message was taken over. */
-static bool on_job(struct supervisor *s, int64_t now_us, const struct frame *f, uint8_t *message)
+static bool on_job(struct supervisor *s, int64_t now_us, const struct frame *f, const struct bus_from *from,
+                   uint8_t *message)
 {
     struct wire_job m;
     size_t api = 0;
-    int err = wire_unpack_job(f, &m) ? ERR_INVALID : credit_job(s->credit, now_us, &m, &api);
+    int err =
+        wire_unpack_job(f, &m) || !is_of(from, &m.api_boot) ? ERR_INVALID : credit_job(s->credit, now_us, &m, &api);
     if (err == 0) {
         if (jobs_add(s->jobs, now_us, api, &m, message, f->body, f->body_len))
             credit_done(s->credit, now_us, api, m.sequence);
         return true;
     }
-    metrics_add(s->daemon->metrics, METRIC_MESSAGES_REFUSED, 1);
+    refuse(s);
     if (err == ERR_DENIED || err == ERR_FULL) {
         struct wire_result r = {.sequence = m.sequence, .job = m.job, .outcome = OUTCOME_NOT_STARTED};
         send_result(s, api, &r, NULL, 0);
@@ -139,29 +165,30 @@ static bool on_job(struct supervisor *s, int64_t now_us, const struct frame *f, 
     return false;
 }
 
-static void on_cancel(struct supervisor *s, const struct frame *f)
+static void on_cancel(struct supervisor *s, const struct frame *f, const struct bus_from *from)
 {
     struct wire_cancel m;
-    if (wire_unpack_cancel(f, &m) || !id_equal(&m.worker_boot, &s->boot))
-        metrics_add(s->daemon->metrics, METRIC_MESSAGES_REFUSED, 1);
+    if (wire_unpack_cancel(f, &m) || !is_of(from, &m.api_boot) || !id_equal(&m.worker_boot, &s->boot))
+        refuse(s);
     else
         jobs_cancel(s->jobs, &m.api_boot, m.sequence);
 }
 
-static void take_message(struct supervisor *s, uint8_t *data, size_t len)
+static void take_message(struct supervisor *s, uint8_t *data, size_t len, const struct bus_from *from)
 {
     struct frame f;
     int64_t now_us = clock_monotonic_us();
     bool taken = false;
     bool known = frame_parse(data, len, s->max_body, &f) == 0;
+    bool fresh = !from->sealed || from->addressed; /* else it may be a replay, and only HELLO bears one */
     if (known && f.type == FRAME_HELLO)
-        on_hello(s, now_us, &f);
-    else if (known && f.type == FRAME_JOB)
-        taken = on_job(s, now_us, &f, data);
-    else if (known && f.type == FRAME_CANCEL)
-        on_cancel(s, &f);
+        on_hello(s, now_us, &f, from);
+    else if (known && fresh && f.type == FRAME_JOB)
+        taken = on_job(s, now_us, &f, from, data);
+    else if (known && fresh && f.type == FRAME_CANCEL)
+        on_cancel(s, &f, from);
     else
-        metrics_add(s->daemon->metrics, METRIC_MESSAGES_REFUSED, 1);
+        refuse(s);
     if (taken)
         return;
     explicit_bzero(data, len); /* it may hold an image */
@@ -205,6 +232,7 @@ static void tell_apis(struct supervisor *s, int64_t now_us)
         send_status(s, now_us, api);
     }
     peers_flush(s->peers);
+    greetings_tick(s->greetings, now_us);
 }
 
 /* Over when all that was held is answered, and a while has passed for it to leave. */
@@ -231,7 +259,7 @@ static void go_on(struct supervisor *s)
     jobs_begin(s->jobs, now_us);
     credit_set_slots(s->credit, now_us, pool_slots(s->pool));
     tell_apis(s, now_us);
-    int64_t next = credit_next_us(s->credit);
+    int64_t next = sooner(credit_next_us(s->credit), greetings_next_us(s->greetings, now_us));
     if (peers_backlog(s->peers) > 0)
         next = sooner(next, now_us + FLUSH_US);
     if (s->draining && drain_over(s, now_us))
@@ -247,10 +275,12 @@ static void on_messages(void *arg, int fd, uint32_t events)
     struct supervisor *s = arg;
     uint8_t *data;
     size_t len;
+    struct bus_from from;
     (void)fd;
     (void)events;
-    while (bus_recv(s->pull, &data, &len) == 0)
-        take_message(s, data, len);
+    while (bus_recv(s->pull, &data, &len, &from) == 0)
+        take_message(s, data, len, &from);
+    cluster_count(s->daemon->metrics, METRIC_SEALED, s->seal);
     go_on(s);
 }
 
@@ -372,12 +402,17 @@ static int open_pool(struct supervisor *s)
 
 static int open_bus(struct supervisor *s)
 {
-    int err = peers_new(CREDIT_APIS_MAX, (size_t)2 * s->converters + CREDIT_APIS_MAX, &s->peers);
+    static const enum conf_id endpoints[] = {CONF_WORKER_LISTEN};
+    /* The zygote has been forked: converters never see the keys. */
+    int err = cluster_open(s->daemon->conf, endpoints, 1, &s->boot, &s->seal);
     if (!err)
-        err = conf_address(s->daemon->conf, conf_str(s->daemon->conf, CONF_WORKER_LISTEN), s->address,
-                           sizeof(s->address));
+        err = greetings_new(&s->boot, s->seal, &s->greetings);
     if (!err)
-        err = bus_pull_open(s->address, s->max_body + FRAME_HEADER_MAX + FRAME_PREAMBLE_BYTES, &s->pull);
+        err = peers_new(CREDIT_APIS_MAX, (size_t)2 * s->converters + CREDIT_APIS_MAX, s->seal, &s->peers);
+    if (!err)
+        err = conf_endpoint(s->daemon->conf, CONF_WORKER_LISTEN, 0, s->address, sizeof(s->address));
+    if (!err)
+        err = bus_pull_open(s->address, s->max_body + FRAME_HEADER_MAX + FRAME_PREAMBLE_BYTES, s->seal, &s->pull);
     if (!err)
         err = loop_watch(s->daemon->loop, bus_pull_fd(s->pull), EPOLLIN, on_messages, s, &s->pull_watch);
     if (err)
@@ -427,10 +462,12 @@ void supervisor_stop(struct daemon *daemon)
     cgroup_close(s->cgroup);
     jobs_free(s->jobs);
     peers_free(s->peers);
+    greetings_free(s->greetings);
     if (s->pull_watch)
         loop_unwatch(s->pull_watch);
     if (s->pull)
         bus_pull_close(s->pull);
+    seal_free(s->seal);
     if (s->timer)
         loop_timer_free(s->timer);
     credit_free(s->credit);
@@ -444,4 +481,10 @@ void supervisor_describe(struct daemon *daemon, char *out, size_t size)
 {
     const struct supervisor *s = daemon->state;
     snprintf(out, size, "\"listen\":\"%s\",\"converters\":%u", s->address, s->converters);
+}
+
+void supervisor_reload(struct daemon *daemon)
+{
+    const struct supervisor *s = daemon->state;
+    cluster_reload(daemon->conf, s->seal);
 }

@@ -9,6 +9,8 @@
 
 int supervisor_start(struct daemon *daemon);
 void supervisor_drain(struct daemon *daemon);
+/* Read the cluster's keys again. */
+void supervisor_reload(struct daemon *daemon);
 void supervisor_stop(struct daemon *daemon);
 void supervisor_describe(struct daemon *daemon, char *out, size_t size);
 

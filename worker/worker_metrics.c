@@ -2,6 +2,8 @@
 /* Names and help of the worker's metrics. */
 #include "worker_metrics.h"
 
+#include "cavage/cluster.h"
+
 static const int64_t wait_edges[] = {100, 300, 1000, 3000, 10000, 30000, 100000, 300000, 1000000, 3000000, 10000000};
 static const int64_t convert_edges[] = {1000,   2000,   5000,    10000,   20000,   50000,   100000,
                                         200000, 500000, 1000000, 2000000, 5000000, 10000000};
@@ -68,6 +70,7 @@ const struct metric_def worker_metrics[WORKER_METRIC_COUNT] = {
     [METRIC_MESSAGES_REFUSED] =
         COUNTER("cavage_worker_messages_refused_total", "Messages that were malformed or meant for another worker."),
     [METRIC_RESULTS_DROPPED] = COUNTER("cavage_worker_results_dropped_total", "Results that could not be delivered."),
+    CLUSTER_METRICS(METRIC_SEALED),
     [METRIC_WAIT_SECONDS] =
         HISTOGRAM("cavage_worker_wait_seconds", "From a job's arrival here to its begin.", wait_edges),
     [METRIC_CONVERT_SECONDS] =

@@ -4,6 +4,7 @@
 #define CAVAGE_WORKER_METRICS_H
 
 #include "cavage/metrics.h"
+#include "cavage/seal.h"
 #include "cavage/wire.h"
 
 /* What a converter tried that it may not. */
@@ -29,6 +30,8 @@ enum {
     METRIC_ZYGOTES_STARTED,
     METRIC_MESSAGES_REFUSED,
     METRIC_RESULTS_DROPPED,
+    METRIC_SEALED, /* + enum seal_verdict */
+    METRIC_SEALED_LAST = METRIC_SEALED + SEAL_VERDICTS - 1,
     METRIC_WAIT_SECONDS,
     METRIC_CONVERT_SECONDS,
     METRIC_CPU_SECONDS,

@@ -18,7 +18,7 @@ enum conf_type {
     CONF_STRING,   /* min..max bytes of UTF-8 */
     CONF_ENUM,     /* one of the words of `allowed`, separated by | */
     CONF_LISTEN,   /* "HOST:PORT" as net_listen takes it */
-    CONF_ADDRESS,  /* min..max endpoints "ipc://NAME", separated by spaces; at most CONF_VALUE_MAX bytes */
+    CONF_ADDRESS, /* min..max endpoints, separated by spaces; at most CONF_VALUE_MAX bytes. `allowed` says which beside "ipc://NAME" */
     CONF_FORMATS /* a number within min..max, then others for formats among `allowed`: "1000 gif:50"; as SIZE if the unit is bytes */
 };
 
@@ -26,6 +26,10 @@ enum {
     CONF_VALUE_MAX = 16 * 1024, /* bytes of one value */
     CONF_FILE_MAX = 1024 * 1024 /* bytes of a configuration file */
 };
+
+/* conf_key.allowed of endpoints: tcp:// with a numeric host, or also with a name. */
+#define CONF_NUMERIC "numeric"
+#define CONF_NAMES "names"
 
 /* One key. The table in src/conf_table.c is the only place that names keys, ranges and defaults. To add a key: a line there and an enum
  * constant here, in the same order; the manual and conf/cavage.conf are made from the table, and a test holds them equal. */
@@ -44,7 +48,7 @@ struct conf_key {
 
 /* clang-format off */
 enum conf_id {
-    CONF_COMMON_DATA_DIR, CONF_COMMON_RUN_DIR, CONF_COMMON_LOG_LEVEL, CONF_COMMON_HASH_KEY_FILE,
+    CONF_COMMON_DATA_DIR, CONF_COMMON_RUN_DIR, CONF_COMMON_LOG_LEVEL, CONF_COMMON_HASH_KEY_FILE, CONF_COMMON_CLUSTER_KEY_FILE,
     CONF_API_LISTEN, CONF_API_ALLOW_PUBLIC_PLAINTEXT, CONF_API_OPS_LISTEN, CONF_API_THREADS, CONF_API_WORKERS, CONF_API_RESULTS,
     CONF_API_MAX_CONNECTIONS, CONF_API_KEEPALIVE_MS, CONF_API_REQUEST_DEADLINE_MS, CONF_API_SEND_DEADLINE_MS,
     CONF_API_MAX_BODY_BYTES, CONF_API_DISCARD_BYTES, CONF_API_DISCARD_MS, CONF_API_DRAIN_MS, CONF_API_DRAIN_DELAY_MS,
@@ -107,8 +111,13 @@ const char *conf_origin(const struct conf *conf,
 int conf_path(const struct conf *conf, enum conf_id id, char *out, size_t size);
 
 /* One nanomsg endpoint as nanomsg takes it: "ipc://name" is put below common.run_dir. ERR_RANGE when an ipc path is 100 bytes or longer,
- * ERR_INVALID for anything but ipc://. */
+ * ERR_INVALID for anything but ipc:// and tcp://. */
 int conf_address(const struct conf *conf, const char *address, char *out, size_t size);
+
+/* The same for the endpoint with this index of a key. ERR_NOTFOUND: there are not so many. */
+int conf_endpoint(const struct conf *conf, enum conf_id id, size_t index, char *out, size_t size);
+/* The same for what others are told to connect to: the second endpoint of a key, if there is one, else the first. */
+int conf_endpoint_told(const struct conf *conf, enum conf_id id, char *out, size_t size);
 
 /* Take over from `fresh` the keys that are reloadable. Calls told(arg, key) for each other key whose value differs; it stays as it was.
  * told may be NULL. ERR_NOMEM leaves conf unchanged. */

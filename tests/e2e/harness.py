@@ -162,17 +162,46 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
-class System:
-    """The four daemons (any number of workers) over one data folder."""
+def free_ports(count):
+    """Ports of 127.0.0.1 that nobody listens on, below those that the kernel gives to outgoing connections."""
+    found, port = [], 10_000 + os.getpid() * 37 % 20_000
+    while len(found) < count:
+        port = port + 1 if port < 32_000 else 10_000
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        found.append(port)
+    return found
 
-    def __init__(self, workers=1, converters=2, env=None, test_mode=False):
+
+def cluster_key(number):
+    """A line of the file of cluster keys."""
+    return f"{number} {os.urandom(32).hex()}\n"
+
+
+class System:
+    """The four daemons over one data folder: any number of APIs and workers, which speak over unix sockets or, sealed, over tcp."""
+
+    def __init__(self, workers=1, converters=2, env=None, test_mode=False, apis=1, transport="ipc"):
         self.data = Path(tempfile.mkdtemp(prefix="cvg-", dir="/tmp"))
         self.data.chmod(0o700)
         self.test_mode = test_mode
-        jobs = [f"ipc://jobs{n}.sock" for n in range(workers)]
+        self.transport = transport
+        if transport == "tcp":
+            ports = free_ports(workers + apis)
+            jobs = [f"tcp://127.0.0.1:{port}" for port in ports[:workers]]
+            results = [f"tcp://127.0.0.1:{port}" for port in ports[workers:]]
+            self.write_cluster_keys(cluster_key(1))
+        else:
+            jobs = [f"ipc://jobs{n}.sock" for n in range(workers)]
+            results = [f"ipc://results{n or ''}.sock" for n in range(apis)]
+        self.job_addresses, self.result_addresses = jobs, results
         self.env = {
             "CAVAGE_API_LISTEN": "127.0.0.1:0",
             "CAVAGE_API_WORKERS": " ".join(jobs),
+            "CAVAGE_API_RESULTS": results[0],
             "CAVAGE_API_OPS_LISTEN": "127.0.0.1:0",
             "CAVAGE_WORKER_OPS_LISTEN": "127.0.0.1:0",
             "CAVAGE_WORKER_CONVERTERS": str(converters),
@@ -188,18 +217,36 @@ class System:
         self.workers = [
             self._daemon("cavage-worker", f"worker{n}", {"CAVAGE_WORKER_LISTEN": address}) for n, address in enumerate(jobs)
         ]
-        self.api = self._daemon("cavage-api", "api")
+        self.apis = [
+            self._daemon("cavage-api", f"api{n}", {
+                "CAVAGE_API_RESULTS": address, "CAVAGE_USAGE_ACKS": f"ipc://acks{n}.sock", "CAVAGE_USAGE_SPOOL_DIR": f"spool{n}",
+            }) if n else self._daemon("cavage-api", "api")
+            for n, address in enumerate(results)
+        ]
 
     def _daemon(self, program, instance, env=None):
         return Daemon(program, self.data, instance, {**self.env, **(env or {})}, self.test_mode)
+
+    def write_cluster_keys(self, *lines):
+        """Replace the file of cluster keys. Running daemons read it at SIGHUP."""
+        folder = self.data / "secret"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        aside = folder / "cluster.new"
+        aside.touch(mode=0o600)
+        aside.write_text("".join(lines))
+        aside.rename(folder / "cluster.key")
 
     @property
     def worker(self):
         return self.workers[0]
 
     @property
+    def api(self):
+        return self.apis[0]
+
+    @property
     def daemons(self):
-        return [self.authcache, self.meter, *self.workers, self.api]
+        return [self.authcache, self.meter, *self.workers, *self.apis]
 
     def start(self):
         (self.data / "run").mkdir(mode=0o700, exist_ok=True)
@@ -211,15 +258,16 @@ class System:
         return self
 
     def wait_serving(self):
-        """Until the API's /readyz says that it can serve."""
+        """Until /readyz of every API says that it can serve."""
 
-        def ready():
+        def ready(api):
             try:
-                return requests.get(self.url("/readyz"), timeout=5).status_code == 200
+                return requests.get(self.url("/readyz", api), timeout=5).status_code == 200
             except (requests.ConnectionError, TypeError):
                 return False
 
-        wait_until(ready, "the API to serve")
+        for api in self.apis:
+            wait_until(lambda api=api: ready(api), f"{api.instance} to serve")
 
     @property
     def address(self):
@@ -227,8 +275,8 @@ class System:
         host, port = self.api.info()["listen"].rsplit(":", 1)
         return host, int(port)
 
-    def url(self, path):
-        return f"http://{self.api.info()['listen']}{path}"
+    def url(self, path, api=None):
+        return f"http://{(api or self.api).info()['listen']}{path}"
 
     def admin(self, method, path, body=None):
         """One call of the management API: (status, decoded JSON or None)."""
@@ -251,10 +299,10 @@ class System:
         assert status == 201, answer
         return answer["key"]
 
-    def post(self, path, body, key, headers=None, session=None, **options):
+    def post(self, path, body, key, headers=None, session=None, api=None, **options):
         sender = session or requests
         return sender.post(
-            self.url(path), data=body, headers={"Authorization": f"Bearer {key}", **(headers or {})}, timeout=PATIENCE_S, **options
+            self.url(path, api), data=body, headers={"Authorization": f"Bearer {key}", **(headers or {})}, timeout=PATIENCE_S, **options
         )
 
     def usage_records(self):
@@ -273,7 +321,7 @@ class System:
     def stop(self):
         """Drain all in order and check that nothing complained."""
         try:
-            for daemon in [self.api, *self.workers, self.meter, self.authcache]:
+            for daemon in [*self.apis, *self.workers, self.meter, self.authcache]:
                 if daemon.process and daemon.process.poll() is None:
                     status = daemon.stop()
                     assert status == 0, f"{daemon.instance} ended with {status}:\n{daemon.log_text()[-4000:]}"

@@ -146,13 +146,20 @@ static const struct refusal refusals[] = {
     {"[api]\nlisten = example.com:80\n", ERR_INVALID,
      "test.conf:2: api.listen: 'example.com:80' is no listening address; allowed: HOST:PORT with a numeric host or "
      "localhost"},
-    {"[api]\nworkers = tcp://10.0.0.1:9000\n", ERR_INVALID,
-     "test.conf:2: api.workers: 'tcp://10.0.0.1:9000': tcp is not spoken yet"},
+    {"[api]\nworkers = tcp://10.0.0.1\n", ERR_INVALID, "test.conf:2: api.workers: 'tcp://10.0.0.1' is no endpoint"},
+    {"[api]\nworkers = tcp://10.0.0.1:0\n", ERR_INVALID, "test.conf:2: api.workers: 'tcp://10.0.0.1:0' is no endpoint"},
+    {"[api]\nworkers = tcp://::1:7001\n", ERR_INVALID, "test.conf:2: api.workers: 'tcp://::1:7001' is no endpoint"},
+    {"[api]\nworkers = tcp://a_b:7001\n", ERR_INVALID, "test.conf:2: api.workers: 'tcp://a_b:7001' is no endpoint"},
+    {"[worker]\nlisten = tcp://worker.example:7001\n", ERR_INVALID,
+     "test.conf:2: worker.listen: 'tcp://worker.example:7001' is no endpoint for this key; allowed: ipc://NAME or "
+     "tcp://HOST:PORT with a numeric host"},
+    {"[worker]\nlisten = udp://10.0.0.1:7001\n", ERR_INVALID,
+     "test.conf:2: worker.listen: 'udp://10.0.0.1:7001' is no"},
     {"[api]\nworkers = ipc://a /b\n", ERR_INVALID, "test.conf:2: api.workers: '/b' is no endpoint"},
     {"[api]\nworkers = ipc://\n", ERR_INVALID, "test.conf:2: api.workers: 'ipc://' is no endpoint"},
     {"[api]\nworkers =\n", ERR_RANGE, "test.conf:2: api.workers: 0 endpoints are given; allowed: 1 to 256"},
-    {"[api]\nresults = ipc://a ipc://b\n", ERR_RANGE,
-     "test.conf:2: api.results: 2 endpoints are given; allowed: 1 to 1"},
+    {"[api]\nresults = ipc://a ipc://b ipc://c\n", ERR_RANGE,
+     "test.conf:2: api.results: 3 endpoints are given; allowed: 1 to 2"},
     {"[common]\ndata_dir =\n", ERR_RANGE, "test.conf:2: common.data_dir: the value has 0 bytes; allowed: 1 to 1024"},
     {"[common]\ndata_dir = a\x01z\n", ERR_INVALID, "test.conf:2: common.data_dir: the value holds control characters"},
     {"[common]\ndata_dir = a\xff\n", ERR_INVALID,
@@ -321,7 +328,13 @@ static void test_paths_and_addresses_are_placed(void **state)
     assert_string_equal(out, "ipc:///srv/c/run/jobs.sock");
     assert_int_equal(conf_address(conf, "ipc:///run/x.sock", out, sizeof(out)), ERR_OK);
     assert_string_equal(out, "ipc:///run/x.sock");
-    assert_int_equal(conf_address(conf, "tcp://127.0.0.1:9", out, sizeof(out)), ERR_INVALID);
+    assert_int_equal(conf_address(conf, "tcp://127.0.0.1:9", out, sizeof(out)), ERR_OK);
+    assert_string_equal(out, "tcp://127.0.0.1:9");
+    assert_int_equal(conf_address(conf, "tcp://localhost:9", out, sizeof(out)), ERR_OK);
+    assert_string_equal(out, "tcp://127.0.0.1:9");
+    assert_int_equal(conf_address(conf, "tcp://127.0.0.1:9", out, 17), ERR_RANGE);
+    assert_int_equal(conf_address(conf, "tcp://", out, sizeof(out)), ERR_INVALID);
+    assert_int_equal(conf_address(conf, "udp://127.0.0.1:9", out, sizeof(out)), ERR_INVALID);
     assert_int_equal(conf_address(conf, "ipc://", out, sizeof(out)), ERR_INVALID);
     assert_int_equal(conf_address(conf, "", out, sizeof(out)), ERR_INVALID);
     assert_int_equal(conf_address(conf, "ipc://jobs.sock", out, 6), ERR_RANGE);
@@ -361,6 +374,14 @@ static void test_keys_that_bound_each_other_are_checked(void **state)
         {"[worker]\nconverter = sleep\n", ERR_INVALID,
          "test.conf:2: worker.converter: 'sleep' is not known; allowed: vips, sleep:TIME"},
         {"[worker]\nconverter = sleep:601s\n", ERR_RANGE, "test.conf:2: worker.converter: 'sleep:601s' is not known"},
+        {"[api]\nworkers = tcp://10.0.0.1:7001 tcp://[fd00::1]:7001\nresults = tcp://0.0.0.0:7101 "
+         "tcp://10.0.0.9:7101\n",
+         ERR_OK, ""},
+        {"[api]\nworkers = tcp://10.0.0.1:7001\nresults = tcp://0.0.0.0:7101\n", ERR_INVALID,
+         "test.conf:3: api.results: workers cannot send to 'tcp://0.0.0.0:7101'"},
+        {"[api]\nworkers = tcp://10.0.0.1:7001\n", ERR_INVALID, "default: api.results: 'ipc://"},
+        {"[api]\nresults = tcp://10.0.0.1:7001\n", ERR_INVALID,
+         "test.conf:2: api.results: 'tcp://10.0.0.1:7001' cannot be reached by the worker at 'ipc://"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct conf *conf = fresh();

@@ -92,7 +92,7 @@ static void meter_work(int out, uint32_t first)
     must(metrics_new(meter_metrics, METER_METRIC_COUNT, &config.metrics));
     must(usage_sequence_new(&config.sequence));
     must(ledger_open(ledger_dir, config.sequence, &config.ledger));
-    must(bus_pull_open(meter_address, MESSAGE_BYTES, &config.pull));
+    must(bus_pull_open(meter_address, MESSAGE_BYTES, NULL, &config.pull));
     must(acks_new(&config.acks));
     must(ingest_new(&config, &ingest));
     for (;;) {

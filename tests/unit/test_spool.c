@@ -105,8 +105,8 @@ static int teardown(void **state)
 
 static void meter_up(void)
 {
-    assert_int_equal(bus_pull_open(meter_address, MESSAGE_BYTES, &pull), ERR_OK);
-    assert_int_equal(bus_push_open(ack_address, &push), ERR_OK);
+    assert_int_equal(bus_pull_open(meter_address, MESSAGE_BYTES, NULL, &pull), ERR_OK);
+    assert_int_equal(bus_push_open(ack_address, NULL, &push), ERR_OK);
 }
 
 static void open_spool(void)
@@ -156,7 +156,7 @@ static bool receive(struct batch *batch, int timeout_ms)
     struct frame frame;
     struct usage_record record;
 
-    while (bus_recv(pull, &data, &len) != ERR_OK) {
+    while (bus_recv(pull, &data, &len, NULL) != ERR_OK) {
         struct pollfd fd = {.fd = bus_pull_fd(pull), .events = POLLIN};
         if (poll(&fd, 1, timeout_ms) == 0)
             return false;
@@ -192,7 +192,7 @@ static void answer(const struct batch *batch, uint64_t sequence, bool expected)
         .producer = batch->m.producer, .epoch = batch->m.epoch, .sequence = sequence, .expected = expected};
     assert_int_equal(wire_pack_ack(&ack, bus_alloc, &data, &len), ERR_OK);
     int64_t end_us = clock_monotonic_us() + WAIT_MS * 1000;
-    while (bus_send(push, data) != ERR_OK) {
+    while (bus_send(push, data, len) != ERR_OK) {
         assert_true(clock_monotonic_us() < end_us);
         poll(NULL, 0, 1);
     }
@@ -813,7 +813,7 @@ static void test_strange_answers_do_no_harm(void **state)
     answer(&batch, 7, true); /* what there is not yet */
     uint8_t *data = bus_alloc(20);
     memset(data, 'x', 20);
-    while (bus_send(push, data) != ERR_OK)
+    while (bus_send(push, data, 20) != ERR_OK)
         poll(NULL, 0, 1);
     must_receive(&batch); /* so it is still there, and comes again */
     answer(&batch, 1, false);
