@@ -130,7 +130,7 @@ static void on_writable(void *arg, int fd, uint32_t events)
 
 int peer_send(struct peer *peer, const struct dispatch_action *action)
 {
-    if (!peer->connected)
+    if (!peer || !peer->connected)
         return ERR_CLOSED;
     if (action->type == DISPATCH_HELLO)
         peer->hello = *action;

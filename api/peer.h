@@ -26,7 +26,7 @@ void peer_close(struct peer *peer);
 /* Whether the connection stands now, and whether that is a change since the last call. */
 bool peer_poll(struct peer *peer, bool *changed);
 /* Send, or keep for when the socket takes more: a message larger than the kernel's buffer keeps it busy for a moment. Order is kept.
- * ERR_CLOSED: not connected. ERR_FULL: too much waits. */
+ * ERR_CLOSED: not connected, or NULL. ERR_FULL: too much waits. */
 int peer_send(struct peer *peer, const struct dispatch_action *action);
 /* The worker told its boot: say HELLO to it again, by name. */
 void peer_meet(struct peer *peer, int64_t now_us, const struct id *boot);

@@ -84,7 +84,7 @@ static void send_job(struct pipeline *p, int64_t now_us, const struct dispatch_a
         r->dispatched_us = now_us;
         overload_sent(p->api->overload, r);
     }
-    if (peer_send(p->peers[a->peer], a) == 0)
+    if (peer_send(p->places[a->peer].peer, a) == 0)
         return;
     dispatch_send_refused(p->dispatch, now_us, a->peer, a->job);
     if (r)
@@ -101,7 +101,7 @@ static void act(struct pipeline *p, int64_t now_us)
         else if (a.type == DISPATCH_SEND)
             send_job(p, now_us, &a);
         else
-            peer_send(p->peers[a.peer], &a);
+            peer_send(p->places[a.peer].peer, &a);
     }
     loop_timer_at(p->tick, dispatch_next_us(p->dispatch));
 
@@ -124,10 +124,17 @@ static bool is_of(const struct bus_from *from, const struct id *worker_boot)
     return !from->sealed || (from->addressed && id_equal(&from->boot, worker_boot));
 }
 
+/* NULL: there is none with this link. */
+static struct peer *peer_of(const struct pipeline *p, uint32_t link)
+{
+    return link < p->place_count ? p->places[link].peer : NULL;
+}
+
 static void hear(struct pipeline *p, int64_t now_us, const struct wire_status *m)
 {
-    if (m->link < p->peer_count)
-        peer_hear(p->peers[m->link], now_us, &m->worker_boot);
+    struct peer *peer = peer_of(p, m->link);
+    if (peer)
+        peer_hear(peer, now_us, &m->worker_boot);
 }
 
 /* True: the message's memory belongs to a request now. */
@@ -173,9 +180,9 @@ static bool take_greeting(struct pipeline *p, int64_t now_us, const struct frame
 {
     struct wire_hello m;
     if (!from->sealed || wire_unpack_hello(f, &m) != 0 || !is_of(from, &m.worker_boot) ||
-        !id_equal(&m.api_boot, &p->boot) || m.link >= p->peer_count)
+        !id_equal(&m.api_boot, &p->boot) || !peer_of(p, m.link))
         return false;
-    peer_meet(p->peers[m.link], now_us, &m.worker_boot);
+    peer_meet(peer_of(p, m.link), now_us, &m.worker_boot);
     return true;
 }
 
@@ -316,12 +323,13 @@ void pipeline_on_poll(void *arg)
     struct pipeline *p = arg;
     int64_t now_us = clock_monotonic_us();
     bool any = false;
-    for (size_t i = 0; i < p->peer_count; i++) {
-        bool changed, up = peer_poll(p->peers[i], &changed);
+    for (size_t i = 0; i < p->place_count; i++) {
+        struct peer *peer = p->places[i].peer;
+        bool changed = false, up = peer && peer_poll(peer, &changed);
         if (!changed)
             continue;
         any = true;
-        peer_clear(p->peers[i]);
+        peer_clear(peer);
         if (up) {
             dispatch_peer_up(p->dispatch, now_us, i);
         } else {
@@ -329,6 +337,7 @@ void pipeline_on_poll(void *arg)
             dispatch_peer_down(p->dispatch, now_us, i);
         }
     }
+    pipeline_close_retired(p, now_us);
     if (any)
         act(p, now_us);
     loop_timer_at(p->poll, now_us + POLL_US);

@@ -51,36 +51,6 @@ static int start_results(struct pipeline *p)
     return err;
 }
 
-static int add_peer(struct pipeline *p, const char *name)
-{
-    char address[WIRE_ADDRESS_SIZE];
-    size_t index;
-    int err = conf_address(p->api->daemon->conf, name, address, sizeof(address));
-    if (!err)
-        err = dispatch_peer_add(p->dispatch, &index);
-    if (!err)
-        err = peer_open(p->loop, address, p->seal, pipeline_build, p, &p->peers[p->peer_count]);
-    if (err) {
-        log_error("worker_failed", "cannot connect to a worker's address", LOG_S("address", name),
-                  LOG_S("error", err_text(err)));
-        return err;
-    }
-    p->peer_count++;
-    return 0;
-}
-
-static int start_peers(struct pipeline *p)
-{
-    p->peers = calloc(DISPATCH_PEERS_MAX, sizeof(struct peer *));
-    char *list = strdup(conf_str(p->api->daemon->conf, CONF_API_WORKERS));
-    int err = p->peers && list ? 0 : ERR_NOMEM;
-    char *rest = NULL;
-    for (char *name = list ? strtok_r(list, " \t", &rest) : NULL; name && !err; name = strtok_r(NULL, " \t", &rest))
-        err = p->peer_count < DISPATCH_PEERS_MAX ? add_peer(p, name) : ERR_FULL;
-    free(list);
-    return err;
-}
-
 static int start_events(struct pipeline *p)
 {
     p->inbox_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -120,7 +90,7 @@ int pipeline_start(struct api *api, pipeline_answer_fn answered, struct pipeline
     if (!err)
         err = start_results(p);
     if (!err)
-        err = start_peers(p);
+        err = pipeline_start_workers(p);
     if (!err)
         err = start_events(p);
     if (err) {
@@ -143,9 +113,7 @@ void pipeline_stop(struct pipeline *p)
         loop_unwatch(p->inbox_watch);
     if (p->pull_watch)
         loop_unwatch(p->pull_watch);
-    for (size_t i = 0; i < p->peer_count; i++)
-        peer_close(p->peers[i]);
-    free(p->peers);
+    pipeline_stop_workers(p);
     if (p->pull)
         bus_pull_close(p->pull);
     seal_free(p->seal);

@@ -11,6 +11,16 @@
 #include "cavage/bus.h"
 #include "cavage/clock.h"
 
+/* A worker's address, listed now or once. */
+struct place {
+    char address[WIRE_ADDRESS_SIZE];
+    struct peer *peer; /* NULL: closed */
+    bool fixed;        /* by the configuration */
+    bool listed;       /* by a name, as last looked up */
+    bool retired;      /* no longer listed: it finishes what it has */
+    int64_t closed_us;
+};
+
 struct pipeline {
     struct api *api;
     struct loop *loop;
@@ -23,8 +33,9 @@ struct pipeline {
     struct seal *seal;                  /* NULL: no tcp */
     struct bus_pull *pull;
     struct loop_watch *pull_watch;
-    struct peer **peers;
-    size_t peer_count;
+    struct names *names;
+    struct place *places; /* of DISPATCH_PEERS_MAX; their index is that of dispatch */
+    size_t place_count;
     struct loop_timer *tick;
     struct loop_timer *poll;
     int inbox_fd;
@@ -38,6 +49,12 @@ struct pipeline {
 
 /* pipeline_frames.c: build the frame of an action; a peer_build_fn. */
 uint8_t *pipeline_build(void *arg, const struct dispatch_action *action, size_t *len);
+
+/* pipeline_workers.c */
+int pipeline_start_workers(struct pipeline *p);
+void pipeline_stop_workers(struct pipeline *p);
+/* Close those that are retired and have nothing left. */
+void pipeline_close_retired(struct pipeline *p, int64_t now_us);
 
 /* pipeline.c: the callbacks of the loop. */
 void pipeline_on_inbox(void *arg, int fd, uint32_t events);

@@ -99,12 +99,32 @@ void dispatch_peer_down(struct dispatch *d, int64_t now_us, size_t peer)
     pass_time(d, now_us);
     if (!p->up)
         return;
-    if (p->usable)
+    if (p->usable && !p->retired)
         d->counts.lost_peers++;
     p->up = false;
     p->usable = false;
     p->hello_owed = false;
     peer_lose_jobs(d, p);
+}
+
+void dispatch_peer_retire(struct dispatch *d, int64_t now_us, size_t peer, bool retired)
+{
+    pass_time(d, now_us);
+    d->peers[peer].retired = retired;
+}
+
+bool dispatch_peer_idle(const struct dispatch *d, size_t peer)
+{
+    return d->peers[peer].inflight == 0;
+}
+
+void dispatch_peer_reuse(struct dispatch *d, int64_t now_us, size_t peer)
+{
+    static const struct id unknown;
+
+    pass_time(d, now_us);
+    peer_replace_boot(&d->peers[peer], &unknown);
+    d->peers[peer].retired = false;
 }
 
 void dispatch_peer_ready(struct dispatch *d, int64_t now_us, size_t peer)
@@ -401,7 +421,7 @@ bool dispatch_has_worker(const struct dispatch *d)
 {
     for (size_t i = 0; i < d->peer_count; i++) {
         const struct peer *peer = &d->peers[i];
-        if (peer->usable && !peer->draining && peer->slots > 0)
+        if (peer->usable && !peer->draining && !peer->retired && peer->slots > 0)
             return true;
     }
     return false;

@@ -71,6 +71,7 @@ struct peer {
     bool up;       /* the connection stands */
     bool usable;   /* up, and heard since */
     bool draining; /* as of the last STATUS */
+    bool retired;  /* listed no more */
     bool
         refused; /* the last send was not taken; nothing is sent until a STATUS, dispatch_peer_ready or refused_until_us */
     bool hello_owed;
@@ -172,6 +173,8 @@ uint64_t peer_own_slots_milli(const struct peer *peer);
 /* The boot was replaced by one that still speaks. When that one falls silent it was a dead one's last word that came late, and the boot may
  * come back. */
 bool peer_boot_is_stale(const struct dispatch *d, struct peer *peer, const struct id *boot);
+/* Sequences start anew with each boot of the worker, and go on for one that comes back; a zero one is not known yet. */
+void peer_replace_boot(struct peer *peer, const struct id *boot);
 /* All its jobs are queued again, in their order. */
 void peer_lose_jobs(struct dispatch *d, struct peer *peer);
 void peer_take_status(struct dispatch *d, struct peer *peer, const struct wire_status *m);

@@ -11,7 +11,7 @@ static int64_t earlier(int64_t a, int64_t b)
 
 static bool peer_has_credit(const struct peer *peer)
 {
-    return peer->usable && !peer->draining && !peer->refused && peer->sent < peer->limit &&
+    return peer->usable && !peer->draining && !peer->retired && !peer->refused && peer->sent < peer->limit &&
            peer->inflight < WIRE_HELD_MAX;
 }
 
@@ -139,25 +139,30 @@ void peer_lose_jobs(struct dispatch *d, struct peer *peer)
     }
 }
 
-/* Sequences start anew with each boot of the worker, and go on for one that comes back. */
-static void adopt_boot(struct dispatch *d, struct peer *peer, const struct id *boot)
+void peer_replace_boot(struct peer *peer, const struct id *boot)
 {
     struct replaced_boot *back = find_replaced(peer, boot);
     uint64_t sent = back ? back->sent : 0;
     if (back)
         *back = (struct replaced_boot){0};
-    if (!id_is_zero(&peer->boot)) {
+    if (!id_is_zero(&peer->boot))
         peer->replaced[peer->replaced_count++ % REPLACED_BOOTS] =
             (struct replaced_boot){.boot = peer->boot, .sent = peer->sent};
-        d->counts.lost_peers++;
-        peer_lose_jobs(d, peer);
-    }
     peer->boot = *boot;
     peer->generation++;
     peer->status_sequence = 0;
     peer->limit = 0;
     peer->sent = peer->told_sent = sent;
     peer->service_us = 0;
+}
+
+static void adopt_boot(struct dispatch *d, struct peer *peer, const struct id *boot)
+{
+    if (!id_is_zero(&peer->boot)) {
+        d->counts.lost_peers++;
+        peer_lose_jobs(d, peer);
+    }
+    peer_replace_boot(peer, boot);
 }
 
 /* Seen or passed over, not held, and no result: the worker will never answer it. Both lists ascend. */

@@ -91,6 +91,13 @@ int dispatch_peer_add(struct dispatch *d, size_t *peer);
 void dispatch_peer_up(struct dispatch *d, int64_t now_us, size_t peer);
 void dispatch_peer_down(struct dispatch *d, int64_t now_us, size_t peer);
 
+/* Give a peer no new jobs, or give it jobs again. */
+void dispatch_peer_retire(struct dispatch *d, int64_t now_us, size_t peer, bool retired);
+/* Whether no job is at the peer. */
+bool dispatch_peer_idle(const struct dispatch *d, size_t peer);
+/* From now on the number of a peer that is down means another worker: the old one's boot never becomes current again under it. */
+void dispatch_peer_reuse(struct dispatch *d, int64_t now_us, size_t peer);
+
 /* Take in a job. ERR_FULL: the queue is full; ERR_RANGE: this customer's share of it is; ERR_EXISTS; ERR_INVALID: id 0, or a cost that is not
  * positive. */
 int dispatch_submit(struct dispatch *d, int64_t now_us, const struct dispatch_job *job);

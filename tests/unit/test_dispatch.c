@@ -485,6 +485,48 @@ static void test_last_word_of_a_dead_boot_does_not_shut_out_the_living(void **st
     assert_int_equal(result(0, 2, 1, 2, OUTCOME_OK, 4), DISPATCH_ANSWER);
 }
 
+static void test_retired_peer_finishes_what_it_has(void **state)
+{
+    (void)state;
+    up(0, 1, 3);
+    submit(1);
+    expect_send(0, 1, 1);
+    assert_false(dispatch_peer_idle(d, 0));
+    dispatch_peer_retire(d, now_us, 0, true);
+    assert_false(dispatch_has_worker(d));
+    submit(2);
+    expect_nothing();
+    assert_int_equal(result(0, 1, 1, 1, OUTCOME_OK, 3), DISPATCH_ANSWER);
+    expect_nothing();
+    assert_true(dispatch_peer_idle(d, 0));
+    dispatch_peer_down(d, now_us, 0);
+    dispatch_stats(d, &stats);
+    assert_int_equal(stats.lost_peers, 0);
+    /* The same worker is listed again: it goes on where it was. */
+    dispatch_peer_retire(d, now_us, 0, false);
+    dispatch_peer_up(d, now_us, 0);
+    status(0, 1, 1, 3);
+    expect_send(0, 2, 2);
+}
+
+static void test_reused_number_knows_nothing_of_the_worker_before(void **state)
+{
+    (void)state;
+    up(0, 1, 3);
+    submit(1);
+    expect_send(0, 1, 1);
+    assert_int_equal(result(0, 1, 1, 1, OUTCOME_OK, 3), DISPATCH_ANSWER);
+    dispatch_peer_retire(d, now_us, 0, true);
+    dispatch_peer_down(d, now_us, 0);
+    dispatch_peer_reuse(d, now_us, 0);
+    up(0, 2, 3);
+    status(0, 1, 1, 9); /* of the worker before */
+    dispatch_stats(d, &stats);
+    assert_int_equal(stats.stale_messages, 1);
+    submit(2);
+    expect_send(0, 2, 1);
+}
+
 static void test_messages_for_another_boot_or_link_are_dropped(void **state)
 {
     (void)state;
@@ -1039,6 +1081,8 @@ int main(void)
         TEST(test_new_boot_resets_the_link),
         TEST(test_replaced_boot_answers_nothing_while_its_successor_speaks),
         TEST(test_last_word_of_a_dead_boot_does_not_shut_out_the_living),
+        TEST(test_retired_peer_finishes_what_it_has),
+        TEST(test_reused_number_knows_nothing_of_the_worker_before),
         TEST(test_messages_for_another_boot_or_link_are_dropped),
         TEST(test_result_of_a_number_the_job_never_had_is_dropped),
         TEST(test_not_started_counts_no_attempt),

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: MIT */
+/* Looks names up in a thread. What thread and loop share outlives both: a look-up may hang for longer than the program wants to end. */
+#include "names.h"
+
+#include "cavage/err.h"
+#include "cavage/log.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { PORT_SIZE = 8, ENDPOINT_SIZE = NAMES_ADDRESS_SIZE + 32 };
+
+struct name {
+    struct name *next;
+    char host[NAMES_HOST_SIZE];
+    char port[PORT_SIZE];
+    bool failing; /* the last look-up failed, which was told */
+    struct names_set set;
+};
+
+struct names {
+    struct names_config config;
+    struct name *first; /* no more are added once the thread runs */
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    /* Under the lock: */
+    bool stopped;
+    bool posted; /* a call of on_changed is under way */
+    unsigned holders;
+};
+
+/* ---- The system's resolver ---- */
+
+static int add_address(const struct addrinfo *info, struct names_set *out)
+{
+    const void *bytes;
+    char text[NAMES_ADDRESS_SIZE] = ""; /* and zeros behind: sets are compared as bytes */
+    if (info->ai_family == AF_INET)
+        bytes = &((const struct sockaddr_in *)(const void *)info->ai_addr)->sin_addr;
+    else if (info->ai_family == AF_INET6)
+        bytes = &((const struct sockaddr_in6 *)(const void *)info->ai_addr)->sin6_addr;
+    else
+        return ERR_OK;
+    if (!inet_ntop(info->ai_family, bytes, text, sizeof(text)))
+        return ERR_OK;
+    for (size_t i = 0; i < out->count; i++)
+        if (strcmp(out->of[i], text) == 0)
+            return ERR_OK;
+    if (out->count == NAMES_ADDRESSES_MAX)
+        return ERR_FULL;
+    memcpy(out->of[out->count++], text, sizeof(text));
+    return ERR_OK;
+}
+
+int names_lookup(void *arg, const char *host, struct names_set *out)
+{
+    const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found;
+    (void)arg;
+    out->count = 0;
+    int err = getaddrinfo(host, NULL, &hints, &found);
+    if (err)
+        return err == EAI_MEMORY ? ERR_NOMEM : ERR_NOTFOUND;
+    for (const struct addrinfo *i = found; i && add_address(i, out) == ERR_OK; i = i->ai_next)
+        ;
+    freeaddrinfo(found);
+    return out->count > 0 ? ERR_OK : ERR_NOTFOUND;
+}
+
+/* ---- Life ---- */
+
+int names_new(const struct names_config *config, struct names **out)
+{
+    pthread_condattr_t attr;
+    struct names *n = calloc(1, sizeof(*n));
+    if (!n)
+        return ERR_NOMEM;
+    n->config = *config;
+    n->holders = 1;
+    pthread_mutex_init(&n->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&n->wake, &attr);
+    pthread_condattr_destroy(&attr);
+    *out = n;
+    return ERR_OK;
+}
+
+/* Called with the lock held, which is let go. */
+static void let_go(struct names *n)
+{
+    bool last = --n->holders == 0;
+    pthread_mutex_unlock(&n->lock);
+    if (!last)
+        return;
+    while (n->first) {
+        struct name *next = n->first->next;
+        free(n->first);
+        n->first = next;
+    }
+    pthread_mutex_destroy(&n->lock);
+    pthread_cond_destroy(&n->wake);
+    free(n);
+}
+
+int names_add(struct names *n, const char *endpoint)
+{
+    const char *host = endpoint + strlen("tcp://"), *port = strrchr(endpoint, ':') + 1;
+    struct name *name = calloc(1, sizeof(*name));
+    if (!name)
+        return ERR_NOMEM;
+    int a = snprintf(name->host, sizeof(name->host), "%.*s", (int)(port - 1 - host), host);
+    int b = snprintf(name->port, sizeof(name->port), "%s", port);
+    if (a < 1 || a >= (int)sizeof(name->host) || b >= (int)sizeof(name->port)) {
+        free(name);
+        return ERR_INVALID;
+    }
+    name->next = n->first;
+    n->first = name;
+    return ERR_OK;
+}
+
+/* ---- The thread ---- */
+
+static int compare(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+static void on_changed(void *arg)
+{
+    struct names *n = arg;
+    pthread_mutex_lock(&n->lock);
+    n->posted = false;
+    bool stopped = n->stopped;
+    let_go(n);
+    if (!stopped)
+        n->config.changed(n->config.arg);
+}
+
+/* Under the lock. */
+static void tell(struct names *n)
+{
+    if (n->stopped || n->posted || loop_post(n->config.loop, on_changed, n) != ERR_OK)
+        return;
+    n->posted = true;
+    n->holders++;
+}
+
+static void take(struct names *n, struct name *name, int err, const struct names_set *set)
+{
+    if (err && !name->failing)
+        log_warn("name_failed", "workers behind a name cannot be looked up; those that are known stay",
+                 LOG_S("name", name->host), LOG_S("error", err_text(err)));
+    name->failing = err != ERR_OK;
+    pthread_mutex_lock(&n->lock);
+    if (!err && (set->count != name->set.count || memcmp(set->of, name->set.of, sizeof(set->of)) != 0)) {
+        name->set = *set;
+        tell(n);
+    }
+    pthread_mutex_unlock(&n->lock);
+}
+
+/* Sorted, with nothing behind the last, so that sets can be compared. */
+static void look_up(struct names *n, struct name *name, struct names_set *set)
+{
+    memset(set, 0, sizeof(*set));
+    int err = n->config.lookup(n->config.arg, name->host, set);
+    qsort(set->of, set->count, sizeof(set->of[0]), compare);
+    take(n, name, err, set);
+}
+
+/* True: go on. */
+static bool nap(struct names *n)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    int64_t ns = at.tv_nsec + n->config.interval_us % 1000000 * 1000;
+    at.tv_sec += n->config.interval_us / 1000000 + ns / 1000000000;
+    at.tv_nsec = ns % 1000000000;
+    pthread_mutex_lock(&n->lock);
+    while (!n->stopped && pthread_cond_timedwait(&n->wake, &n->lock, &at) == 0)
+        ;
+    bool go_on = !n->stopped;
+    pthread_mutex_unlock(&n->lock);
+    return go_on;
+}
+
+static void *run(void *arg)
+{
+    struct names *n = arg;
+    struct names_set *set = malloc(sizeof(*set));
+    while (set) {
+        for (struct name *name = n->first; name; name = name->next)
+            look_up(n, name, set);
+        if (!nap(n))
+            break;
+    }
+    free(set);
+    pthread_mutex_lock(&n->lock);
+    let_go(n);
+    return NULL;
+}
+
+int names_start(struct names *n)
+{
+    pthread_t thread;
+    if (!n->first)
+        return ERR_OK;
+    pthread_mutex_lock(&n->lock);
+    n->holders++;
+    pthread_mutex_unlock(&n->lock);
+    if (pthread_create(&thread, NULL, run, n) == 0) {
+        pthread_detach(thread);
+        return ERR_OK;
+    }
+    pthread_mutex_lock(&n->lock);
+    let_go(n);
+    return ERR_NOMEM;
+}
+
+void names_stop(struct names *n)
+{
+    if (!n)
+        return;
+    pthread_mutex_lock(&n->lock);
+    n->stopped = true;
+    if (n->posted) {
+        /* The loop has ended, and drops what was posted to it. */
+        n->posted = false;
+        n->holders--;
+    }
+    pthread_cond_signal(&n->wake);
+    let_go(n);
+}
+
+void names_each(struct names *n, void (*told)(void *arg, const char *endpoint), void *arg)
+{
+    char endpoint[ENDPOINT_SIZE];
+    pthread_mutex_lock(&n->lock);
+    for (const struct name *name = n->first; name; name = name->next) {
+        for (size_t i = 0; i < name->set.count; i++) {
+            bool v6 = strchr(name->set.of[i], ':') != NULL;
+            snprintf(endpoint, sizeof(endpoint), v6 ? "tcp://[%s]:%s" : "tcp://%s:%s", name->set.of[i], name->port);
+            told(arg, endpoint);
+        }
+    }
+    pthread_mutex_unlock(&n->lock);
+}

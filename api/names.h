@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/* Endpoints behind DNS names: looked up again and again by a thread of its own, so that nothing else ever waits for DNS. */
+#ifndef CAVAGE_API_NAMES_H
+#define CAVAGE_API_NAMES_H
+
+#include "cavage/loop.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { NAMES_ADDRESSES_MAX = 256, NAMES_ADDRESS_SIZE = 64, NAMES_HOST_SIZE = 254 };
+
+/* The numeric addresses of a host: "10.0.0.1", "fd00::1". */
+struct names_set {
+    size_t count;
+    char of[NAMES_ADDRESSES_MAX][NAMES_ADDRESS_SIZE];
+};
+
+/* Find all addresses of a host; on any error the last ones stay. May block. */
+typedef int (*names_lookup_fn)(void *arg, const char *host, struct names_set *out);
+/* The system's resolver: A and AAAA. ERR_NOTFOUND: no such name, or no answer; ERR_NOMEM. */
+int names_lookup(void *arg, const char *host, struct names_set *out);
+
+struct names_config {
+    struct loop *loop;
+    int64_t interval_us; /* between two look-ups of a name */
+    names_lookup_fn lookup;
+    /* On the loop: some name has other addresses than before. */
+    void (*changed)(void *arg);
+    void *arg;
+};
+
+struct names;
+
+int names_new(const struct names_config *config, struct names **out);
+/* Add "tcp://NAME:PORT", before the start. ERR_INVALID, ERR_NOMEM. */
+int names_add(struct names *n, const char *endpoint);
+/* Look up all at once, then every interval. */
+int names_start(struct names *n);
+/* Does not wait for a look-up that is under way; `changed` is not called any more. The loop's thread only; before or after loop_run. */
+void names_stop(struct names *n);
+
+/* Call told(arg, "tcp://ADDRESS:PORT") for each address that is known. The loop's thread. */
+void names_each(struct names *n, void (*told)(void *arg, const char *endpoint), void *arg);
+
+#endif

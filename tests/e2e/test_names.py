@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""Workers behind a DNS name join and leave while requests run."""
+
+import os
+import subprocess
+
+import pytest
+
+import images
+from fake_dns import FakeDns
+from harness import System, free_ports, wait_until
+from load import Load
+
+PHOTO = images.encoded("jpeg", 640, 480)
+NAME = "workers.cavage.test"
+HOSTS = ["127.0.0.2", "127.0.0.3", "::1"]
+
+
+def why_not():
+    if os.geteuid() != 0:
+        return "needs root: a DNS server on port 53, and a resolv.conf of its own in a mount namespace"
+    probe = subprocess.run(["unshare", "-m", "mount", "--bind", "/etc/hostname", "/etc/resolv.conf"], capture_output=True, text=True)
+    return f"the kernel forbids mount namespaces: {probe.stderr.strip()}" if probe.returncode else None
+
+
+@pytest.fixture
+def named():
+    """Three workers, of which the zone lists the first; and the DNS server."""
+    reason = why_not()
+    if reason:
+        pytest.skip(reason)
+    dns = FakeDns({NAME: HOSTS[:1]})
+    port = free_ports(1)[0]
+    running = System(transport="tcp", workers=3, env={"CAVAGE_API_RESOLVE_MS": "100"})
+    for worker, host in zip(running.workers, HOSTS):
+        worker.env["CAVAGE_WORKER_LISTEN"] = f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+    running.api.env["CAVAGE_API_WORKERS"] = f"tcp://{NAME}:{port}"
+    dns.wrap(running.api, running.data)
+    running.start()
+    yield running, dns
+    running.stop()
+    dns.close()
+
+
+def done(worker):
+    return worker.metric("cavage_worker_jobs_total", 'outcome="ok"')
+
+
+def test_workers_join_and_leave_under_load(named):
+    running, dns = named
+    key = running.new_customer("load")
+    load = Load(lambda: running.url("/v1/resize?width=64"), key, PHOTO, 6, most=50_000).start()
+
+    def wait_working(*numbers):
+        """Those, and no others, do jobs."""
+        wait_until(lambda: running.api.metric("cavage_workers_up") == len(numbers), f"{len(numbers)} workers to be up")
+        before = [done(worker) for worker in running.workers]
+        wait_until(lambda: all(done(running.workers[n]) > before[n] + 3 for n in numbers), f"workers {numbers} to do jobs")
+        assert all(done(worker) == before[n] for n, worker in enumerate(running.workers) if n not in numbers)
+
+    wait_working(0)
+    dns.zone[NAME] = HOSTS[:2]
+    wait_working(0, 1)
+    dns.zone[NAME] = HOSTS
+    wait_working(0, 1, 2)
+    dns.zone[NAME] = HOSTS[1:]
+    wait_working(1, 2)
+    assert [e["address"] for e in running.api.events("worker_left")] == [running.workers[0].env["CAVAGE_WORKER_LISTEN"]]
+    running.workers[0].stop()
+    running.workers[0].start()
+    # A zone that is broken takes nobody away.
+    del dns.zone[NAME]
+    asked = dns.asked
+    wait_until(lambda: dns.asked > asked + 8, "more look-ups")
+    wait_working(1, 2)
+    assert running.api.events("name_failed")
+    dns.zone[NAME] = HOSTS
+    wait_working(0, 1, 2)
+    load.stop()
+    assert set(load.statuses) == {200} and not load.broken, (load.statuses, load.details[:3])
+
+
+def test_a_hanging_server_holds_nothing_up(named):
+    running, dns = named
+    key = running.new_customer("c")
+    dns._answer = lambda query: None
+    asked = dns.asked
+    wait_until(lambda: dns.asked > asked, "a look-up")
+    for _ in range(5):
+        assert running.post("/v1/resize?width=40", PHOTO, key).status_code == 200
+    assert running.api.stop() == 0
+    running.api.start(wait=False)
+    running.api.wait_ready()
+    dns._answer = FakeDns._answer.__get__(dns)
+    running.wait_serving()

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+/* Names that are looked up by a thread, with a resolver of the test's own, and what the loop is told. */
+#include "names.h"
+
+#include "cavage/clock.h"
+#include "cavage/err.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const int64_t patience_us = 20 * 1000 * 1000;
+
+/* What the resolver answers, by the name's first letter; an empty answer is a failure. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static char answers[128][128];
+static atomic_int looked_up;
+
+static void answer(char name, const char *text)
+{
+    pthread_mutex_lock(&lock);
+    snprintf(answers[(int)name], sizeof(answers[0]), "%s", text);
+    pthread_mutex_unlock(&lock);
+}
+
+static int lookup(void *arg, const char *host, struct names_set *out)
+{
+    char text[128], *rest = NULL;
+    (void)arg;
+    pthread_mutex_lock(&lock);
+    memcpy(text, answers[(int)host[0]], sizeof(text));
+    pthread_mutex_unlock(&lock);
+    for (char *one = strtok_r(text, " ", &rest); one; one = strtok_r(NULL, " ", &rest))
+        snprintf(out->of[out->count++], NAMES_ADDRESS_SIZE, "%s", one);
+    atomic_fetch_add(&looked_up, 1);
+    return out->count > 0 ? ERR_OK : ERR_NOTFOUND;
+}
+
+struct test {
+    struct loop *loop;
+    struct loop_timer *timer;
+    struct names *names;
+    char seen[512]; /* endpoints, each with a space behind it */
+    const char *wanted;
+    int wanted_look_ups;
+    int changes;
+    int64_t until_us;
+};
+
+static void see(void *arg, const char *endpoint)
+{
+    struct test *t = arg;
+    size_t len = strlen(t->seen);
+    snprintf(t->seen + len, sizeof(t->seen) - len, "%s ", endpoint);
+}
+
+static void check(struct test *t)
+{
+    bool seen = !t->wanted || strcmp(t->seen, t->wanted) == 0;
+    if ((seen && atomic_load(&looked_up) >= t->wanted_look_ups) || clock_monotonic_us() > t->until_us)
+        loop_stop(t->loop);
+}
+
+static void on_changed(void *arg)
+{
+    struct test *t = arg;
+    t->changes++;
+    t->seen[0] = '\0';
+    names_each(t->names, see, t);
+    check(t);
+}
+
+static void on_timer(void *arg)
+{
+    struct test *t = arg;
+    check(t);
+    loop_timer_at(t->timer, clock_monotonic_us() + 1000);
+}
+
+static void open_names(struct test *t)
+{
+    struct names_config config = {.interval_us = 2000, .lookup = lookup, .changed = on_changed, .arg = t};
+    *t = (struct test){.until_us = 0};
+    atomic_store(&looked_up, 0);
+    assert_int_equal(loop_new(&t->loop), ERR_OK);
+    assert_int_equal(loop_timer_new(t->loop, on_timer, t, &t->timer), ERR_OK);
+    config.loop = t->loop;
+    assert_int_equal(names_new(&config, &t->names), ERR_OK);
+}
+
+static void close_names(struct test *t)
+{
+    names_stop(t->names);
+    loop_timer_free(t->timer);
+    loop_free(t->loop);
+}
+
+/* Until the loop was told of exactly these, in the order of names and addresses. */
+static void expect(struct test *t, const char *endpoints)
+{
+    t->wanted = endpoints;
+    t->until_us = clock_monotonic_us() + patience_us;
+    loop_timer_at(t->timer, clock_monotonic_us());
+    assert_int_equal(loop_run(t->loop), ERR_OK);
+    assert_string_equal(t->seen, endpoints);
+}
+
+/* Until so many more look-ups were made, and their outcome handed over. */
+static void pass_look_ups(struct test *t, int count)
+{
+    t->wanted = NULL;
+    t->wanted_look_ups = atomic_load(&looked_up) + count;
+    t->until_us = clock_monotonic_us() + patience_us;
+    loop_timer_at(t->timer, clock_monotonic_us());
+    assert_int_equal(loop_run(t->loop), ERR_OK);
+    assert_true(atomic_load(&looked_up) >= t->wanted_look_ups);
+    t->wanted_look_ups = 0;
+}
+
+static void test_addresses_come_and_go(void **state)
+{
+    (void)state;
+    struct test t;
+    open_names(&t);
+    answer('a', "10.0.0.2 10.0.0.1");
+    assert_int_equal(names_add(t.names, "tcp://a.example:7001"), ERR_OK);
+    assert_int_equal(names_start(t.names), ERR_OK);
+    expect(&t, "tcp://10.0.0.1:7001 tcp://10.0.0.2:7001 ");
+    answer('a', "10.0.0.2 fd00::1");
+    expect(&t, "tcp://10.0.0.2:7001 tcp://[fd00::1]:7001 ");
+    close_names(&t);
+}
+
+static void test_failure_and_another_order_change_nothing(void **state)
+{
+    (void)state;
+    struct test t;
+    open_names(&t);
+    answer('a', "10.0.0.1 10.0.0.2");
+    answer('b', "");
+    assert_int_equal(names_add(t.names, "tcp://b:2"), ERR_OK);
+    assert_int_equal(names_add(t.names, "tcp://a:1"), ERR_OK);
+    assert_int_equal(names_start(t.names), ERR_OK);
+    expect(&t, "tcp://10.0.0.1:1 tcp://10.0.0.2:1 ");
+    answer('a', "10.0.0.2 10.0.0.1");
+    pass_look_ups(&t, 6);
+    answer('a', "");
+    pass_look_ups(&t, 6);
+    assert_int_equal(t.changes, 1);
+    answer('b', "10.0.0.9");
+    expect(&t, "tcp://10.0.0.1:1 tcp://10.0.0.2:1 tcp://10.0.0.9:2 ");
+    close_names(&t);
+}
+
+static void test_stop_with_a_change_on_its_way(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 50; i++) {
+        struct test t;
+        char text[32];
+        open_names(&t);
+        snprintf(text, sizeof(text), "10.0.1.%d", i);
+        answer('c', text);
+        assert_int_equal(names_add(t.names, "tcp://c:1"), ERR_OK);
+        assert_int_equal(names_start(t.names), ERR_OK);
+        close_names(&t); /* the thread may be anywhere; nothing it does may touch the test any more */
+    }
+}
+
+static void test_system_resolver_knows_localhost(void **state)
+{
+    (void)state;
+    static struct names_set set;
+    assert_int_equal(names_lookup(NULL, "localhost", &set), ERR_OK);
+    assert_true(set.count >= 1);
+    assert_int_equal(names_lookup(NULL, "name.invalid", &set), ERR_NOTFOUND);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_addresses_come_and_go),
+        cmocka_unit_test(test_failure_and_another_order_change_nothing),
+        cmocka_unit_test(test_stop_with_a_change_on_its_way),
+        cmocka_unit_test(test_system_resolver_knows_localhost),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
