@@ -14,10 +14,12 @@
 #include "ready.h"
 #include "watchdog.h"
 
+#include "cavage/cluster.h"
 #include "cavage/digest.h"
 #include "cavage/err.h"
 #include "cavage/fs.h"
 #include "cavage/log.h"
+#include "cavage/net.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,19 +104,43 @@ static int open_auth(struct api *api)
     return err ? err : authdb_open_reader(dir, &api->authdb);
 }
 
+/* Not a matter of the configuration alone: only an API sends usage. */
+static int check_acks(const char *meter, const char *told)
+{
+    bool tcp = strncmp(meter, "tcp://", strlen("tcp://")) == 0;
+    if (tcp == (strncmp(told, "tcp://", strlen("tcp://")) == 0) && !(tcp && net_is_wildcard(told + strlen("tcp://"))))
+        return 0;
+    log_error("acks_unreachable",
+              "the meter cannot send to usage.acks: give an address of its own kind that it reaches",
+              LOG_S("meter", meter), LOG_S("acks", told));
+    return ERR_INVALID;
+}
+
 static int open_spool(struct api *api)
 {
     const struct conf *conf = api->daemon->conf;
-    char dir[FS_PATH_SIZE], meter[WIRE_ADDRESS_SIZE], acks[WIRE_ADDRESS_SIZE];
+    static const enum conf_id endpoints[] = {CONF_METER_LISTEN, CONF_USAGE_ACKS};
+    char dir[FS_PATH_SIZE], meter[WIRE_ADDRESS_SIZE], acks[WIRE_ADDRESS_SIZE], told[WIRE_ADDRESS_SIZE];
+    struct seal *seal = NULL;
+    struct id boot;
     int err = conf_path(conf, CONF_USAGE_SPOOL_DIR, dir, sizeof(dir));
     if (!err)
-        err = conf_address(conf, conf_str(conf, CONF_METER_LISTEN), meter, sizeof(meter));
+        err = conf_endpoint(conf, CONF_METER_LISTEN, 0, meter, sizeof(meter));
     if (!err)
-        err = conf_address(conf, conf_str(conf, CONF_USAGE_ACKS), acks, sizeof(acks));
+        err = conf_endpoint(conf, CONF_USAGE_ACKS, 0, acks, sizeof(acks));
+    if (!err)
+        err = conf_endpoint_told(conf, CONF_USAGE_ACKS, told, sizeof(told));
+    if (!err)
+        err = check_acks(meter, told);
+    id_random(&boot);
+    if (!err)
+        err = cluster_open(conf, endpoints, sizeof(endpoints) / sizeof(endpoints[0]), &boot, &seal);
     struct spool_config config = {
         .dir = dir,
         .meter_address = meter,
         .ack_address = acks,
+        .ack_told = told,
+        .seal = seal,
         .max_bytes = (uint64_t)conf_int(conf, CONF_USAGE_SPOOL_MAX_BYTES),
         .batch_bytes = (uint32_t)conf_int(conf, CONF_USAGE_BATCH_BYTES),
         .batch_ms = (uint32_t)conf_int(conf, CONF_USAGE_BATCH_MS),
@@ -198,7 +224,12 @@ static void drain(struct daemon *daemon)
 static void reload(struct daemon *daemon)
 {
     struct api *api = daemon->state;
+    struct seal_keys keys;
     pipeline_reload(api->pipeline);
+    if (strstr(conf_str(daemon->conf, CONF_METER_LISTEN), "tcp://") && cluster_read(daemon->conf, &keys) == ERR_OK) {
+        spool_set_keys(api->spool, &keys);
+        seal_keys_wipe(&keys);
+    }
 }
 
 static void stop(struct daemon *daemon)

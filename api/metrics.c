@@ -152,7 +152,8 @@ const struct metric_def api_metric_defs[API_METRICS] = {
     [API_STALE_MESSAGES] = COUNTER("cavage_stale_messages_total", "Messages of workers that were replaced."),
     [API_LOST_PEERS] = COUNTER("cavage_workers_lost_total", "Times a worker was lost."),
     [API_BAD_MESSAGES] = COUNTER("cavage_bad_messages_total", "Messages of workers that could not be read."),
-    CLUSTER_METRICS(API_SEALED),
+    CLUSTER_METRICS(API_SEALED, "cavage_sealed_messages_total"),
+    CLUSTER_METRICS(API_SEALED_ACKS, "cavage_sealed_acks_total"),
     [API_USAGE_RECORDS] = COUNTER("cavage_usage_records_total", "Usage records written to the spool."),
     [API_USAGE_BYTES] = GAUGE("cavage_usage_spool_bytes", "Usage that the meter has not acknowledged."),
     [API_USAGE_OLDEST] = GAUGE_US("cavage_usage_oldest_unacknowledged_seconds",
@@ -200,6 +201,8 @@ static void update_usage(struct api *api, struct metrics *m)
     spool_stats(api->spool, &spool);
     follow(m, API_USAGE_RECORDS, spool.records);
     follow(m, API_USAGE_GAPS, spool.gaps);
+    for (size_t i = 0; i < SEAL_VERDICTS; i++)
+        follow(m, API_SEALED_ACKS + i, spool.acks[i]);
     metrics_set(m, API_USAGE_BYTES, (int64_t)spool.bytes);
     metrics_set(m, API_USAGE_OLDEST, spool.oldest_unacked_us);
 }

@@ -47,6 +47,8 @@ enum api_metric {
     API_BAD_MESSAGES,
     API_SEALED, /* + enum seal_verdict */
     API_SEALED_LAST = API_SEALED + SEAL_VERDICTS - 1,
+    API_SEALED_ACKS, /* + enum seal_verdict */
+    API_SEALED_ACKS_LAST = API_SEALED_ACKS + SEAL_VERDICTS - 1,
     API_USAGE_RECORDS,
     API_USAGE_BYTES,
     API_USAGE_OLDEST,

@@ -21,14 +21,16 @@ struct peer {
 };
 
 struct acks {
+    struct seal *seal;
     struct peer peers[ACKS_PEERS_MAX];
 };
 
-int acks_new(struct acks **out)
+int acks_new(struct seal *seal, struct acks **out)
 {
     struct acks *acks = calloc(1, sizeof *acks);
     if (!acks)
         return ERR_NOMEM;
+    acks->seal = seal;
     *out = acks;
     return ERR_OK;
 }
@@ -59,7 +61,7 @@ static struct peer *peer_of(struct acks *acks, const char *address)
             oldest = peer;
     }
     forget(oldest);
-    int err = bus_push_open(address, NULL, &oldest->push);
+    int err = bus_push_open(address, acks->seal, &oldest->push);
     if (err) {
         oldest->push = NULL;
         log_error("meter_bad_address", "a producer cannot be answered", LOG_S("address", address),
@@ -70,11 +72,12 @@ static struct peer *peer_of(struct acks *acks, const char *address)
     return oldest;
 }
 
-void acks_add(struct acks *acks, const char *address, const struct wire_ack *ack, int64_t now_us)
+void acks_add(struct acks *acks, const struct acks_to *to, const struct wire_ack *ack, int64_t now_us)
 {
-    struct peer *peer = peer_of(acks, address);
+    struct peer *peer = peer_of(acks, to->address);
     if (!peer)
         return;
+    bus_push_to(peer->push, &to->boot);
     peer->used_us = now_us;
     for (size_t i = 0; i < peer->count; i++) {
         if (peer->pending[i].epoch == ack->epoch && id_equal(&peer->pending[i].producer, &ack->producer)) {

@@ -19,7 +19,7 @@ enum { GROUP_BATCHES = 256, GROUP_BYTES = 32 << 20 };
 
 /* An answer that waits for the sync. */
 struct answer {
-    char address[WIRE_ADDRESS_SIZE];
+    struct acks_to to;
     struct wire_ack ack;
 };
 
@@ -27,7 +27,8 @@ struct ingest {
     struct ingest_config config;
     struct answer answers[GROUP_BATCHES];
     size_t answer_count;
-    int64_t newest_us; /* time of the latest record of the group */
+    int64_t newest_us;   /* time of the latest record of the group */
+    struct id from_boot; /* of the message at hand */
 };
 
 int ingest_new(const struct ingest_config *config, struct ingest **out)
@@ -55,7 +56,8 @@ static void answer(struct ingest *ingest, const struct wire_usage *m, uint64_t s
     if (m->ack_address[0] == '\0' || ingest->answer_count == GROUP_BATCHES)
         return;
     struct answer *a = &ingest->answers[ingest->answer_count++];
-    memcpy(a->address, m->ack_address, sizeof a->address);
+    memcpy(a->to.address, m->ack_address, sizeof a->to.address);
+    a->to.boot = ingest->from_boot;
     a->ack = (struct wire_ack){.producer = m->producer, .epoch = m->epoch, .sequence = sequence, .expected = expected};
 }
 
@@ -153,7 +155,7 @@ static void judge(struct ingest *ingest, const struct wire_usage *m, const struc
     }
 }
 
-void ingest_message(struct ingest *ingest, const uint8_t *data, size_t len)
+void ingest_message(struct ingest *ingest, const uint8_t *data, size_t len, const struct bus_from *from)
 {
     struct frame frame;
     struct wire_usage m;
@@ -163,6 +165,7 @@ void ingest_message(struct ingest *ingest, const uint8_t *data, size_t len)
         log_error("meter_bad_message", "a message is not usage", LOG_U("bytes", len));
         return;
     }
+    ingest->from_boot = from->boot;
     judge(ingest, &m, &frame);
 }
 
@@ -176,7 +179,7 @@ int ingest_commit(struct ingest *ingest)
     int64_t now_us = clock_monotonic_us();
     metrics_observe(c->metrics, METER_SYNC_TIME, now_us - begin_us);
     for (size_t i = 0; i < ingest->answer_count && !err; i++)
-        acks_add(c->acks, ingest->answers[i].address, &ingest->answers[i].ack, now_us);
+        acks_add(c->acks, &ingest->answers[i].to, &ingest->answers[i].ack, now_us);
     ingest->answer_count = 0;
     if (ingest->newest_us > 0)
         metrics_set(c->metrics, METER_LAG, clock_wall_us() - ingest->newest_us);
@@ -191,9 +194,10 @@ int ingest_group(struct ingest *ingest, size_t *taken)
     while (*taken < GROUP_BATCHES && bytes < GROUP_BYTES) {
         uint8_t *data;
         size_t len;
-        if (bus_recv(ingest->config.pull, &data, &len, NULL) != ERR_OK)
+        struct bus_from from;
+        if (bus_recv(ingest->config.pull, &data, &len, &from) != ERR_OK)
             break;
-        ingest_message(ingest, data, len);
+        ingest_message(ingest, data, len, &from);
         bus_free(data);
         bytes += len;
         ++*taken;

@@ -30,7 +30,7 @@ void ingest_free(struct ingest *ingest);
 int ingest_group(struct ingest *ingest, size_t *taken);
 
 /* One message, as ingest_group does it, but not synced: acknowledged only after ingest_commit. */
-void ingest_message(struct ingest *ingest, const uint8_t *data, size_t len);
+void ingest_message(struct ingest *ingest, const uint8_t *data, size_t len, const struct bus_from *from);
 int ingest_commit(struct ingest *ingest);
 
 #endif

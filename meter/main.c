@@ -5,6 +5,7 @@
 #include "meter.h"
 
 #include "cavage/clock.h"
+#include "cavage/cluster.h"
 #include "cavage/daemon.h"
 #include "cavage/digest.h"
 #include "cavage/err.h"
@@ -22,6 +23,7 @@ enum { ACK_RETRY_US = 5000, DRAIN_QUIET_US = 200000, DRAIN_MAX_US = 5000000, TES
 
 struct meter {
     struct daemon *daemon;
+    struct seal *seal; /* NULL: meter.listen is not tcp */
     struct bus_pull *pull;
     struct usage_sequence *sequence;
     struct ledger *ledger;
@@ -53,6 +55,7 @@ static void on_usage(void *arg, int fd, uint32_t events)
         exit(EXIT_FAILURE);
     }
     meter->seen += taken;
+    cluster_count(meter->daemon->metrics, METER_SEALED, meter->seal);
     send_acks(meter);
 }
 
@@ -117,9 +120,15 @@ static int open_socket(struct meter *meter)
 {
     const struct conf *conf = meter->daemon->conf;
     char address[WIRE_ADDRESS_SIZE];
-    int err = conf_address(conf, conf_str(conf, CONF_METER_LISTEN), address, sizeof address);
+    static const enum conf_id endpoints[] = {CONF_METER_LISTEN};
+    struct id boot;
+    id_random(&boot);
+    int err = cluster_open(conf, endpoints, 1, &boot, &meter->seal);
     if (!err)
-        err = bus_pull_open(address, FRAME_PREAMBLE_BYTES + FRAME_HEADER_MAX + USAGE_BODY_MAX, NULL, &meter->pull);
+        err = conf_endpoint(conf, CONF_METER_LISTEN, 0, address, sizeof address);
+    if (!err)
+        err =
+            bus_pull_open(address, FRAME_PREAMBLE_BYTES + FRAME_HEADER_MAX + USAGE_BODY_MAX, meter->seal, &meter->pull);
     if (err)
         log_error("listen_failed", "usage cannot be taken", LOG_S("address", conf_str(conf, CONF_METER_LISTEN)),
                   LOG_S("error", err_text(err)));
@@ -129,7 +138,7 @@ static int open_socket(struct meter *meter)
 static int start_ingest(struct meter *meter)
 {
     struct loop *loop = meter->daemon->loop;
-    int err = acks_new(&meter->acks);
+    int err = acks_new(meter->seal, &meter->acks);
     struct ingest_config config = {.pull = meter->pull,
                                    .ledger = meter->ledger,
                                    .sequence = meter->sequence,
@@ -185,12 +194,19 @@ static void meter_stop(struct daemon *daemon)
     loop_timer_free(meter->drain_timer);
     bus_pull_close(meter->pull);
     acks_free(meter->acks);
+    seal_free(meter->seal);
     closer_stop(meter->closer);
     ingest_free(meter->ingest);
     ledger_close(meter->ledger);
     usage_sequence_free(meter->sequence);
     free(meter);
     daemon->state = NULL;
+}
+
+static void meter_reload(struct daemon *daemon)
+{
+    const struct meter *meter = daemon->state;
+    cluster_reload(daemon->conf, meter->seal);
 }
 
 int main(int argc, char **argv)
@@ -202,6 +218,7 @@ int main(int argc, char **argv)
                                             .ops_listen = CONF_METER_OPS_LISTEN,
                                             .start = meter_start,
                                             .drain = meter_drain,
+                                            .reload = meter_reload,
                                             .stop = meter_stop};
     return daemon_main(&spec, argc, argv);
 }

@@ -4,6 +4,7 @@
 #define CAVAGE_METER_H
 
 #include "cavage/metrics.h"
+#include "cavage/seal.h"
 
 /* Indexes of the table meter_metrics. */
 enum meter_metric {
@@ -21,6 +22,8 @@ enum meter_metric {
     METER_FILES,
     METER_FILE_ERRORS,
     METER_PERIODS_WAITING,
+    METER_SEALED, /* + enum seal_verdict */
+    METER_SEALED_LAST = METER_SEALED + SEAL_VERDICTS - 1,
     METER_METRIC_COUNT
 };
 

@@ -2,6 +2,8 @@
 /* The metrics of cavage-meter. */
 #include "meter.h"
 
+#include "cavage/cluster.h"
+
 static const int64_t sync_edges_us[] = {100, 250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 1000000};
 
 #define PLAIN(n, t, h)                                      \
@@ -33,4 +35,5 @@ const struct metric_def meter_metrics[METER_METRIC_COUNT] = {
     [METER_FILE_ERRORS] = PLAIN("file_errors_total", METRIC_COUNTER, "Times that usage files could not be made."),
     [METER_PERIODS_WAITING] =
         PLAIN("periods_waiting", METRIC_GAUGE, "Hours, days and months that wait for their files."),
+    CLUSTER_METRICS(METER_SEALED, "cavage_sealed_messages_total"),
 };

@@ -11,7 +11,7 @@
 /* Boots of others that are remembered; some 3 KiB each. A region has 300 processes. */
 enum { PEERS_MAX = 2048 };
 
-static int load(const struct conf *conf, struct seal_keys *keys)
+int cluster_read(const struct conf *conf, struct seal_keys *keys)
 {
     char path[FS_PATH_SIZE];
     unsigned line = 0;
@@ -36,7 +36,7 @@ int cluster_open(const struct conf *conf, const enum conf_id *endpoints, size_t 
         wanted |= strstr(conf_str(conf, endpoints[i]), "tcp://") != NULL;
     if (!wanted)
         return ERR_OK;
-    int err = load(conf, &keys);
+    int err = cluster_read(conf, &keys);
     if (!err)
         err = seal_new(boot, &keys, PEERS_MAX, out);
     seal_keys_wipe(&keys);
@@ -48,7 +48,7 @@ void cluster_reload(const struct conf *conf, struct seal *seal)
     struct seal_keys keys;
     if (!seal)
         return;
-    if (load(conf, &keys) == ERR_OK) {
+    if (cluster_read(conf, &keys) == ERR_OK) {
         seal_set_keys(seal, &keys);
         log_info("cluster_keys_read", "the cluster's keys were read again", LOG_U("keys", keys.count),
                  LOG_U("seals_with", keys.of[0].id));

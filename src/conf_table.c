@@ -23,7 +23,6 @@ enum { PATH_BYTES = 1024, SOCKETS_MAX = 256 };
 #define ENUM(s, n, words, d, r, h)      { s, n, CONF_ENUM, "", 0, 0, d, words, r, h }
 #define FORMATS(n, unit, lo, hi, d, of, h) { "limits", n, CONF_FORMATS, unit, lo, hi, d, of, false, h }
 #define LISTEN(s, n, d, h)              { s, n, CONF_LISTEN, "", 0, 0, d, NULL, false, h }
-#define ADDRESS(s, n, most, d, h)       { s, n, CONF_ADDRESS, "", 1, most, d, NULL, false, h }
 #define ENDPOINT(s, n, most, tcp, d, h) { s, n, CONF_ADDRESS, "", 1, most, d, tcp, false, h }
 
 #define OPS_HELP "Where /metrics, /healthz and /readyz are served. Port 0 takes a free one, and so does a listener whose default address is taken."
@@ -156,11 +155,11 @@ static const struct conf_key table[CONF_COUNT] = {
         "A batch goes to the meter when it has this size."),
     [CONF_USAGE_BATCH_MS] = DURATION("usage", "batch_ms", 1, 60 * SECOND, "250ms", false,
         "A batch goes to the meter when its first record is this old."),
-    [CONF_USAGE_ACKS] = ADDRESS("usage", "acks", 1, "ipc://acks.sock",
-        "Where an API server takes the meter's acknowledgements. Each API server needs its own."),
+    [CONF_USAGE_ACKS] = ENDPOINT("usage", "acks", 2, CONF_NUMERIC, "ipc://acks.sock",
+        "Where an API server takes the meter's acknowledgements. Each API server needs its own. A second endpoint is what the meter is told to send to, where it is not the same."),
 
-    [CONF_METER_LISTEN] = ADDRESS("meter", "listen", 1, "ipc://usage.sock",
-        "Where the meter takes usage."),
+    [CONF_METER_LISTEN] = ENDPOINT("meter", "listen", 1, CONF_NUMERIC, "ipc://usage.sock",
+        "Where the meter takes usage, and where API servers send it. Of tcp:// when usage.acks is."),
     [CONF_METER_OPS_LISTEN] = LISTEN("meter", "ops_listen", "127.0.0.1:9183", OPS_HELP),
     [CONF_METER_LEDGER_DIR] = PATH("meter", "ledger_dir", "ledger",
         "Folder of the ledger: every batch as it came, and what is known of each producer."),

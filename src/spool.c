@@ -264,6 +264,7 @@ void spool_stats(const struct spool *spool, struct spool_stats *out)
                                 .oldest_unacked_us = oldest ? now_us - oldest->opened_us : 0,
                                 .records = spool->records,
                                 .gaps = spool->gaps};
+    memcpy(out->acks, spool->acks, sizeof out->acks);
     pthread_mutex_unlock(lock);
 }
 
@@ -300,6 +301,8 @@ void spool_close(struct spool *spool)
     }
     bus_push_close(spool->push);
     bus_pull_close(spool->pull);
+    seal_free(spool->seal);
+    seal_keys_wipe(&spool->keys);
     for (size_t i = 0; i < spool->count; i++) {
         struct segment *segment = spool_segment(spool, i);
         if (segment->fd >= 0)

@@ -211,7 +211,10 @@ static int copy_config(struct spool *spool, const struct spool_config *config)
 {
     int a = snprintf(spool->meter_address, sizeof spool->meter_address, "%s", config->meter_address);
     int b = snprintf(spool->ack_address, sizeof spool->ack_address, "%s", config->ack_address);
-    if (a >= (int)sizeof spool->meter_address || b >= (int)sizeof spool->ack_address)
+    int c = snprintf(spool->ack_told, sizeof spool->ack_told, "%s",
+                     config->ack_told ? config->ack_told : config->ack_address);
+    if (a >= (int)sizeof spool->meter_address || b >= (int)sizeof spool->ack_address ||
+        c >= (int)sizeof spool->ack_told)
         return ERR_RANGE;
     if (config->batch_bytes > SPOOL_BATCH_MAX)
         return ERR_RANGE;
@@ -227,9 +230,9 @@ static int start(struct spool *spool)
     spool->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (spool->wake_fd < 0)
         return err_from_errno(errno);
-    int err = bus_pull_open(spool->ack_address, 64 * 1024, NULL, &spool->pull);
+    int err = bus_pull_open(spool->ack_address, 64 * 1024, spool->seal, &spool->pull);
     if (!err)
-        err = bus_push_open(spool->meter_address, NULL, &spool->push);
+        err = bus_push_open(spool->meter_address, spool->seal, &spool->push);
     if (err)
         return err;
     if (pthread_create(&spool->thread, NULL, spool_send_run, spool) != 0)
@@ -242,8 +245,11 @@ int spool_open(const struct spool_config *config, struct spool **out)
 {
     pthread_condattr_t attr;
     struct spool *spool = calloc(1, sizeof *spool);
-    if (!spool)
+    if (!spool) {
+        seal_free(config->seal);
         return ERR_NOMEM;
+    }
+    spool->seal = config->seal;
     spool->lock_fd = spool->last_fd = spool->wake_fd = -1;
     pthread_mutex_init(&spool->lock, NULL);
     pthread_condattr_init(&attr);

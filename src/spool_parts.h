@@ -39,7 +39,7 @@ struct segment {
 
 struct spool {
     char dir[FS_PATH_SIZE];
-    char meter_address[WIRE_ADDRESS_SIZE], ack_address[WIRE_ADDRESS_SIZE];
+    char meter_address[WIRE_ADDRESS_SIZE], ack_address[WIRE_ADDRESS_SIZE], ack_told[WIRE_ADDRESS_SIZE];
     uint64_t max_bytes;
     uint32_t batch_bytes, batch_ms;
     struct id producer;
@@ -59,8 +59,11 @@ struct spool {
     uint64_t last_sequence;    /* of this epoch; 0: none yet */
     uint64_t records, gaps;
     bool flushing, stopping;
+    struct seal_keys keys; /* for the sending thread; none: those it has */
+    uint64_t acks[SEAL_VERDICTS];
 
     /* The sending thread's own. */
+    struct seal *seal;
     struct bus_push *push;
     struct bus_pull *pull;
     bool connected;

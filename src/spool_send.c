@@ -21,6 +21,8 @@ enum { IDLE_MS = 1000, WATCH_MS = 50, RETRY_MS = 10, TROUBLE_MS = 1000 };
 enum { PROBE_BYTES = 16 * 1024 };
 
 /* What a step of the thread found: how long it may sleep. */
+static const struct id nobody;
+
 struct nap {
     int timeout_ms;
     bool watch_push; /* wait for the socket to take a message */
@@ -118,17 +120,27 @@ static void expected(struct spool *spool, const struct wire_ack *ack, int64_t no
     pthread_mutex_unlock(&spool->lock);
 }
 
+/* A meter that was restarted has another boot, so who it is lasts no longer than what it answers. */
+static void seal_for(struct spool *spool, const struct id *boot)
+{
+    bus_push_to(spool->push, boot);
+}
+
 static void receive(struct spool *spool, int64_t now_us)
 {
     uint8_t *data;
     size_t len;
-    while (bus_recv(spool->pull, &data, &len, NULL) == ERR_OK) {
+    struct bus_from from;
+    while (bus_recv(spool->pull, &data, &len, &from) == ERR_OK) {
         struct frame frame;
         struct wire_ack ack;
         if (frame_parse(data, len, 0, &frame) != ERR_OK || frame.type != FRAME_ACK ||
             wire_unpack_ack(&frame, &ack) != ERR_OK || !id_equal(&ack.producer, &spool->producer)) {
             log_warn("spool_bad_ack", "a message to the spool was not understood", LOG_U("bytes", len));
+        } else if (from.sealed && !from.addressed) {
+            log_warn("spool_bad_ack", "an acknowledgement does not name this process", LOG_U("bytes", len));
         } else {
+            seal_for(spool, &from.boot);
             if (ack.expected)
                 expected(spool, &ack, now_us);
             else
@@ -153,7 +165,7 @@ static int build(const struct spool *spool, const struct segment *segment, const
                            .previous_epoch = batch->previous_epoch,
                            .previous_sequence = batch->previous_sequence};
     digest_of(batch->body, batch->body_len, m.digest);
-    memcpy(m.ack_address, spool->ack_address, sizeof m.ack_address);
+    memcpy(m.ack_address, spool->ack_told, sizeof m.ack_address);
     int err = wire_pack_usage(&m, batch->body_len, bus_alloc, data, len, &body);
     if (!err)
         memcpy(body, batch->body, batch->body_len);
@@ -284,9 +296,10 @@ static void resend_late(struct spool *spool, int64_t now_us, struct nap *nap)
     bool connected = bus_push_connected(spool->push);
     bool again = first && first->sent && ((connected && !spool->connected) || now_us - first->sent_us >= RESEND_US);
     spool->connected = connected;
-    if (again)
+    if (again) {
+        seal_for(spool, &nobody);
         take_back(spool, 0, 0);
-    else if (first && first->sent)
+    } else if (first && first->sent)
         nap_at_most(nap, WATCH_MS);
 }
 
@@ -347,6 +360,27 @@ static void sleep_until_needed(const struct spool *spool, const struct nap *nap)
         log_error("spool_wake_failed", "the spool's thread lost a wake-up", LOG_I("errno", errno));
 }
 
+/* Under the lock: take over new keys, and tell what came. */
+static void exchange_seal(struct spool *spool)
+{
+    if (!spool->seal)
+        return;
+    if (spool->keys.count > 0) {
+        seal_set_keys(spool->seal, &spool->keys);
+        seal_keys_wipe(&spool->keys);
+    }
+    for (size_t i = 0; i < SEAL_VERDICTS; i++)
+        spool->acks[i] = seal_count(spool->seal, (enum seal_verdict)i);
+}
+
+void spool_set_keys(struct spool *spool, const struct seal_keys *keys)
+{
+    pthread_mutex_lock(&spool->lock);
+    spool->keys = *keys;
+    pthread_mutex_unlock(&spool->lock);
+    spool_wake(spool);
+}
+
 void *spool_send_run(void *arg)
 {
     struct spool *spool = arg;
@@ -356,6 +390,7 @@ void *spool_send_run(void *arg)
 
         receive(spool, now_us);
         pthread_mutex_lock(&spool->lock);
+        exchange_seal(spool);
         bool stopping = spool->stopping;
         close_by_age(spool, now_us, &nap);
         resend_late(spool, now_us, &nap);

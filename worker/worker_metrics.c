@@ -70,7 +70,7 @@ const struct metric_def worker_metrics[WORKER_METRIC_COUNT] = {
     [METRIC_MESSAGES_REFUSED] =
         COUNTER("cavage_worker_messages_refused_total", "Messages that were malformed or meant for another worker."),
     [METRIC_RESULTS_DROPPED] = COUNTER("cavage_worker_results_dropped_total", "Results that could not be delivered."),
-    CLUSTER_METRICS(METRIC_SEALED),
+    CLUSTER_METRICS(METRIC_SEALED, "cavage_sealed_messages_total"),
     [METRIC_WAIT_SECONDS] =
         HISTOGRAM("cavage_worker_wait_seconds", "From a job's arrival here to its begin.", wait_edges),
     [METRIC_CONVERT_SECONDS] =

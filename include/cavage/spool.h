@@ -13,6 +13,7 @@
 #ifndef CAVAGE_SPOOL_H
 #define CAVAGE_SPOOL_H
 
+#include "cavage/seal.h"
 #include "cavage/usage.h"
 
 #include <stdbool.h>
@@ -26,6 +27,8 @@ struct spool_config {
     const char *dir;           /* made when missing, 0700, locked while open */
     const char *meter_address; /* resolved, for PUSH */
     const char *ack_address;   /* resolved, bound as PULL */
+    const char *ack_told;      /* where the meter reaches it; NULL: the same */
+    struct seal *seal;         /* for tcp; the spool's from spool_open on, also if that fails; may be NULL */
     uint64_t max_bytes;        /* on disk, in blocks of 4 KiB; beyond it spool_append says ERR_FULL */
     uint32_t batch_bytes;      /* a segment is closed at this size (at most SPOOL_BATCH_MAX) … */
     uint32_t batch_ms;         /* … or age, while the meter keeps up */
@@ -54,13 +57,17 @@ void spool_resolve(struct spool *spool, struct spool_ref ref, bool confirmed);
 bool spool_has_room(const struct spool *spool);
 
 struct spool_stats {
-    uint64_t bytes; /* on disk */
+    uint64_t acks[SEAL_VERDICTS]; /* messages that came over tcp */
+    uint64_t bytes;               /* on disk */
     uint64_t unacked_batches;
     int64_t oldest_unacked_us; /* age; 0 when there is none */
     uint64_t records;          /* appended since the start */
     uint64_t gaps;             /* times that batches, or records of one, were lost before the meter had them */
 };
 void spool_stats(const struct spool *spool, struct spool_stats *out);
+
+/* Seal and open with these keys from now on. Any thread. */
+void spool_set_keys(struct spool *spool, const struct seal_keys *keys);
 
 /* Close the open segment and wait up to timeout_ms for the meter to have all. 0, or ERR_TIMEOUT: the rest stays on disk for the next start. */
 int spool_flush(struct spool *spool, int64_t timeout_ms);

@@ -190,18 +190,20 @@ class System:
         self.test_mode = test_mode
         self.transport = transport
         if transport == "tcp":
-            ports = free_ports(workers + apis)
-            jobs = [f"tcp://127.0.0.1:{port}" for port in ports[:workers]]
-            results = [f"tcp://127.0.0.1:{port}" for port in ports[workers:]]
+            ends = [f"tcp://127.0.0.1:{port}" for port in free_ports(workers + 2 * apis + 1)]
+            jobs, results, acks, usage = ends[:workers], ends[workers:][:apis], ends[workers + apis :][:apis], ends[-1]
             self.write_cluster_keys(cluster_key(1))
         else:
             jobs = [f"ipc://jobs{n}.sock" for n in range(workers)]
             results = [f"ipc://results{n or ''}.sock" for n in range(apis)]
-        self.job_addresses, self.result_addresses = jobs, results
+            acks, usage = [f"ipc://acks{n or ''}.sock" for n in range(apis)], "ipc://usage.sock"
+        self.job_addresses, self.result_addresses, self.ack_addresses, self.usage_address = jobs, results, acks, usage
         self.env = {
             "CAVAGE_API_LISTEN": "127.0.0.1:0",
             "CAVAGE_API_WORKERS": " ".join(jobs),
             "CAVAGE_API_RESULTS": results[0],
+            "CAVAGE_USAGE_ACKS": acks[0],
+            "CAVAGE_METER_LISTEN": usage,
             "CAVAGE_API_OPS_LISTEN": "127.0.0.1:0",
             "CAVAGE_WORKER_OPS_LISTEN": "127.0.0.1:0",
             "CAVAGE_WORKER_CONVERTERS": str(converters),
@@ -219,7 +221,7 @@ class System:
         ]
         self.apis = [
             self._daemon("cavage-api", f"api{n}", {
-                "CAVAGE_API_RESULTS": address, "CAVAGE_USAGE_ACKS": f"ipc://acks{n}.sock", "CAVAGE_USAGE_SPOOL_DIR": f"spool{n}",
+                "CAVAGE_API_RESULTS": address, "CAVAGE_USAGE_ACKS": acks[n], "CAVAGE_USAGE_SPOOL_DIR": f"spool{n}",
             }) if n else self._daemon("cavage-api", "api")
             for n, address in enumerate(results)
         ]

@@ -20,7 +20,8 @@ REASONS = ("malformed", "not_for_us", "reflected", "unknown_key", "forged", "rep
 
 
 def sealed(daemon, result):
-    return daemon.metric("cavage_sealed_messages_total", f'result="{result}"')
+    """Messages with this result; of an API also those to the port for acknowledgements."""
+    return sum(daemon.metric(f"cavage_sealed_{what}_total", f'result="{result}"') or 0 for what in ("messages", "acks"))
 
 
 def refused(daemon):
@@ -140,7 +141,7 @@ def test_keys_are_changed_under_load(make_system):
     running.new_customer("load")
     old = (running.data / "secret" / "cluster.key").read_text()
     new = cluster_key(2)
-    ends = [*running.apis, *running.workers]
+    ends = [*running.apis, *running.workers, running.meter]
     loads = [load_on(running, api) for api in running.apis]
 
     for keys in ((old, new), (new, old), (new,)):
@@ -153,6 +154,8 @@ def test_keys_are_changed_under_load(make_system):
                 go_on(load, 10)
     for load in loads:
         unharmed(load.stop())
+    answered = sum(load.answered for load in loads)
+    wait_usage(running, answered, answered)
     for daemon in ends:
         assert daemon.events("cluster_keys_read")[-1]["seals_with"] == 2
         assert not refused(daemon)
@@ -213,6 +216,37 @@ def test_keys_that_cannot_be_read_again_leave_the_old_ones(make_system):
 # ---- Strangers ----
 
 
+def test_usage_that_comes_again_is_counted_once(make_system):
+    """Someone keeps the usage on its way to the meter, and its acknowledgements, and sends all again: also to a meter that was restarted."""
+    running = make_system(transport="tcp")
+    key = running.new_customer("c")
+    relay = raw_bus.Relay(running.usage_address)
+    acks = raw_bus.Relay(running.ack_addresses[0])
+    running.api.stop()
+    running.api.env.update({"CAVAGE_METER_LISTEN": relay.endpoint, "CAVAGE_USAGE_ACKS": f"{running.ack_addresses[0]} {acks.endpoint}"})
+    running.api.start()
+    running.wait_serving()
+    for n in range(3):
+        assert running.post("/v1/resize?width=40", PHOTO, key).status_code == 200
+        wait_usage(running, n + 1, n + 1)
+    usage, answers = relay.messages(), acks.messages()
+    assert len(usage) >= 3 and len(answers) >= 3
+    assert [data[-28:-12] != bytes(16) for data in usage] == [False] + [True] * (len(usage) - 1)  # the meter is known from its first answer on
+    raw_bus.send(running.usage_address, *usage)
+    raw_bus.send(running.ack_addresses[0], *answers)
+    wait_until(lambda: sealed(running.meter, "replayed") == len(usage), "the usage to be refused")
+    wait_until(lambda: sealed(running.api, "replayed") == len(answers), "the acknowledgements to be refused")
+    running.meter.kill()
+    running.meter.start()
+    raw_bus.send(running.usage_address, *usage)
+    wait_until(lambda: sealed(running.meter, "not_for_us") >= len(usage) - 1, "the usage to be refused")
+    wait_until(lambda: running.meter.metric("cavage_meter_duplicates_total") == 1, "what names nobody to be known")
+    assert running.post("/v1/resize?width=40", PHOTO, key).status_code == 200
+    wait_usage(running, 4, 4)
+    relay.close()
+    acks.close()
+
+
 def fake_seal(sender, receiver, counter=1, key=1, cipher=2):
     """68 bytes that look like a seal."""
     return os.urandom(16) + struct.pack("<Q", counter) + sender + receiver + struct.pack("<IB3x", key, cipher) + b"CVS1"
@@ -257,28 +291,38 @@ def bad_connections(endpoint, limit):
     return held
 
 
+def ports_of(running):
+    """Every port of the cluster: (its daemon, endpoint, longest frame's body)."""
+    return (
+        (running.worker, running.job_addresses[0], 32 << 20), (running.api, running.result_addresses[0], 64 << 20),
+        (running.meter, running.usage_address, 4 << 20), (running.api, running.ack_addresses[0], 1 << 16),
+    )
+
+
 def test_junk_at_the_ports_is_counted_and_dropped(make_system):
     running = make_system(transport="tcp")
     key = running.new_customer("c")
-    pids = (running.api.pid, running.worker.pid)
-    for daemon, endpoint, limit in ((running.worker, running.job_addresses[0], 32 << 20), (running.api, running.result_addresses[0], 64 << 20)):
+    pids = [daemon.pid for daemon in running.daemons]
+    for daemon, endpoint, limit in ports_of(running):
         junk = junk_messages()
+        known = refused(daemon)
         raw_bus.send(endpoint, *[data for data, _ in junk])
-        wanted = {reason: sum(1 for _, why in junk if why == reason) for reason in {why for _, why in junk}}
+        wanted = {reason: known.get(reason, 0) + sum(1 for _, why in junk if why == reason) for reason in {why for _, why in junk}}
         wait_until(lambda: refused(daemon) == wanted, f"{wanted}, not {refused(daemon)}")
         held = bad_connections(endpoint, limit + 16 + 16384 + SEAL_BYTES)
         assert running.post("/v1/resize?width=40", PHOTO, key).status_code == 200
         for sock in held:
             sock.close()
     assert running.post("/v1/resize?width=40", PHOTO, key).status_code == 200
-    assert pids == (running.api.pid, running.worker.pid) and all(d.process.poll() is None for d in (running.api, running.worker))
+    wait_usage(running, 5, 5)
+    assert pids == [daemon.pid for daemon in running.daemons] and all(daemon.process.poll() is None for daemon in running.daemons)
 
 
 def test_flood_of_connections_is_borne(make_system):
     """300 connections at each port that each claim the longest message, and send a part of it: they cost memory for what came, and nothing else."""
     running = make_system(transport="tcp")
     key = running.new_customer("c")
-    for daemon, endpoint, limit in ((running.worker, running.job_addresses[0], 32 << 20), (running.api, running.result_addresses[0], 64 << 20)):
+    for daemon, endpoint, limit in ports_of(running)[:3]:
         held = []
         for _ in range(300):
             sock = raw_bus.connect(endpoint)

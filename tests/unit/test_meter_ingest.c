@@ -22,6 +22,7 @@ enum { HOUR = 490000 };
 
 static char dir[64], address[96];
 static struct ingest_config config;
+static const struct bus_from from;
 static struct ingest *ingest;
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -43,7 +44,7 @@ static int setup(void **state)
     memset(&config, 0, sizeof config);
     return digest_init() || metrics_new(meter_metrics, METER_METRIC_COUNT, &config.metrics) ||
            usage_sequence_new(&config.sequence) || ledger_open(dir, config.sequence, &config.ledger) ||
-           acks_new(&config.acks) || ingest_new(&config, &ingest);
+           acks_new(NULL, &config.acks) || ingest_new(&config, &ingest);
 }
 
 static int teardown(void **state)
@@ -88,7 +89,7 @@ static void send_batch(uint64_t sequence, enum fault fault, bool gap)
     memcpy(room, body, body_len);
     if (fault == TYPE)
         data[5] = 7;
-    ingest_message(ingest, data, len);
+    ingest_message(ingest, data, len, &from);
     free(data);
 }
 
@@ -164,7 +165,7 @@ static void test_garbage_is_refused(void **state)
     uint8_t garbage[64];
     memset(garbage, 'x', sizeof garbage);
     for (size_t len = 0; len <= sizeof garbage; len++)
-        ingest_message(ingest, garbage, len);
+        ingest_message(ingest, garbage, len, &from);
     assert_int_equal(counter(METER_REFUSED), sizeof garbage + 1);
 }
 

@@ -93,7 +93,7 @@ static void meter_work(int out, uint32_t first)
     must(usage_sequence_new(&config.sequence));
     must(ledger_open(ledger_dir, config.sequence, &config.ledger));
     must(bus_pull_open(meter_address, MESSAGE_BYTES, NULL, &config.pull));
-    must(acks_new(&config.acks));
+    must(acks_new(NULL, &config.acks));
     must(ingest_new(&config, &ingest));
     for (;;) {
         struct pollfd fd = {.fd = bus_pull_fd(config.pull), .events = POLLIN};
