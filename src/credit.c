@@ -282,13 +282,18 @@ int credit_hello(struct credit *c, int64_t now_us, const struct wire_hello *m, s
 {
     struct api *a = api_find(c, &m->api_boot);
 
+    if (a && (a->link != m->link || strcmp(a->result_address, m->result_address) != 0)) {
+        if (a->alive)
+            return ERR_EXISTS;
+        /* It reaches us by another of our addresses now. Its numbers are those of the link, so the account begins anew. */
+        a->replaced = true;
+        a = NULL;
+    }
     *is_new = a == NULL;
     if (!a) {
         int err = api_make(c, now_us, m, &a);
         if (err)
             return err;
-    } else if (a->link != m->link || strcmp(a->result_address, m->result_address) != 0) {
-        return ERR_EXISTS;
     }
     a->heard_us = now_us;
     a->alive = true;

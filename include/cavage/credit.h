@@ -41,7 +41,8 @@ void credit_drain(struct credit *c, int64_t now_us);
 
 /* HELLO: *api gets the API's index (stable while it is known), *is_new whether it was not known (then open a PUSH to its result address). Every HELLO
  * is owed a STATUS. A new boot at a known result address replaces the old one, whose index is first reported by credit_next_gone. ERR_FULL;
- * ERR_DENIED for a boot that was replaced by one that was heard within CREDIT_SILENCE_US; ERR_EXISTS for a known boot with another link or address. */
+ * ERR_DENIED for a boot that was replaced by one that was heard within CREDIT_SILENCE_US; ERR_EXISTS for a known boot with another link or
+ * address, until the one it has was silent for CREDIT_SILENCE_US: then it is replaced likewise. */
 int credit_hello(struct credit *c, int64_t now_us, const struct wire_hello *m, size_t *api, bool *is_new);
 
 /* JOB: 0 and the job is held; ERR_DENIED: answer OUTCOME_NOT_STARTED (other worker boot, draining); ERR_NOTFOUND: an API that never said

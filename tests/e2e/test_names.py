@@ -32,6 +32,7 @@ def named():
     dns = FakeDns({NAME: HOSTS[:1]})
     port = free_ports(1)[0]
     running = System(transport="tcp", workers=3, env={"CAVAGE_API_RESOLVE_MS": "100"})
+    running.job_port = port
     for worker, host in zip(running.workers, HOSTS):
         worker.env["CAVAGE_WORKER_LISTEN"] = f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
     running.api.env["CAVAGE_API_WORKERS"] = f"tcp://{NAME}:{port}"
@@ -46,6 +47,7 @@ def done(worker):
     return worker.metric("cavage_worker_jobs_total", 'outcome="ok"')
 
 
+@pytest.mark.tsan
 def test_workers_join_and_leave_under_load(named):
     running, dns = named
     key = running.new_customer("load")
@@ -78,6 +80,21 @@ def test_workers_join_and_leave_under_load(named):
     wait_working(0, 1, 2)
     load.stop()
     assert set(load.statuses) == {200} and not load.broken, (load.statuses, load.details[:3])
+
+
+def test_a_worker_with_two_addresses_is_one_worker(named):
+    running, dns = named
+    key = running.new_customer("c")
+    for worker in running.workers:  # all have the port, on one address each
+        worker.stop()
+    running.worker.env["CAVAGE_WORKER_LISTEN"] = f"tcp://[::]:{running.job_port}"
+    running.worker.start()
+    dns.zone[NAME] = ["127.0.0.1", "::1"]
+    wait_until(lambda: running.api.metric("cavage_workers_up") == 2, "both addresses to be connected")
+    for _ in range(20):
+        assert running.post("/v1/resize?width=40", PHOTO, key).status_code == 200
+    assert running.api.metric("cavage_converters") == 2
+    assert running.worker.metric("cavage_worker_jobs_total", 'outcome="ok"') == 20
 
 
 def test_a_hanging_server_holds_nothing_up(named):

@@ -464,6 +464,32 @@ static void test_known_boot_keeps_its_link_and_address(void **state)
     assert_int_equal(credit_hello(c, now_us, &m, &api, &is_new), ERR_EXISTS);
 }
 
+static void test_known_boot_may_come_by_another_way_when_its_own_is_silent(void **state)
+{
+    (void)state;
+    struct wire_hello m = hello_of(1, 1, 0, 1);
+    size_t first = hello(1, 0, 1), second, gone;
+    bool is_new;
+    credit_set_slots(c, now_us, 2);
+    assert_int_equal(job(1, 1), ERR_OK);
+    m.link = 4;
+    for (int64_t end_us = now_us + CREDIT_SILENCE_US; now_us < end_us; now_us += 100 * MS) {
+        assert_int_equal(credit_hello(c, now_us, &m, &second, &is_new), ERR_EXISTS);
+        assert_false(credit_next_gone(c, now_us, &gone));
+    }
+    assert_false(credit_next_gone(c, now_us, &gone));
+    assert_int_equal(credit_hello(c, now_us, &m, &second, &is_new), ERR_OK);
+    assert_true(is_new);
+    assert_true(credit_next_gone(c, now_us, &gone));
+    assert_int_equal(gone, first);
+    assert_int_equal(credit_held(c), 0);
+    assert_int_equal(limit(second), 4);
+    assert_int_equal(status.link, 4);
+    assert_int_equal(job(1, 2), ERR_NOTFOUND); /* by the way that it left */
+    assert_int_equal(credit_hello(c, now_us, &m, &second, &is_new), ERR_OK);
+    assert_false(is_new);
+}
+
 static void test_apis_are_bounded(void **state)
 {
     (void)state;
@@ -568,6 +594,7 @@ int main(void)
         TEST(test_new_boot_at_the_same_address_replaces_the_old),
         TEST(test_last_word_of_a_dead_boot_does_not_shut_out_the_living),
         TEST(test_known_boot_keeps_its_link_and_address),
+        TEST(test_known_boot_may_come_by_another_way_when_its_own_is_silent),
         TEST(test_apis_are_bounded),
         TEST(test_grants_and_held_jobs_never_exceed_the_room),
     };
