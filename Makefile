@@ -49,7 +49,7 @@ say = @printf '  %-6s %s\n' $(1) '$(2)'
 # Asked for only when something is compiled: setup must run on a machine that has none of it yet.
 
 PACKAGES := libmicrohttpd nanomsg libsodium lmdb jansson inih libprotobuf-c libzstd libcurl libcrypto libseccomp expat zlib
-ifneq ($(filter-out help clean setup run test suite check format,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out help clean setup run test suite check format model,$(or $(MAKECMDGOALS),all)),)
 PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES))
 PKG_LIBS   := $(shell pkg-config --libs $(PACKAGES))
 $(if $(PKG_LIBS),,$(error Libraries are missing: run scripts/setup))
@@ -256,6 +256,10 @@ fuzz: ## build the fuzz targets with libFuzzer and run each for SECONDS
 
 fuzz-build: $(FUZZ:%=$(B)/fuzz/%) $(B)/fuzz/seeds/fuzz_worker_convert
 
+model: ## check the model of the pipeline exhaustively, and that its broken variants are found (minutes; QUICK=1: the small runs)
+	@scripts/setup test
+	@scripts/model $(B)/model $(if $(QUICK),quick)
+
 bench: all $(BENCH) ## measure: cost of a resize, latency added, memory
 	@bench/run $(B)/bin $(B)/bench
 
@@ -352,7 +356,7 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
 	@sed -n 's/^# \(Variables: .*\)/\n\1/p; s/^#\( \{12\}.*\)/\1/p' Makefile
 
-.PHONY: FORCE all programs run test suite check unit unit-build replay replay-build e2e sim sim-build scale fuzz fuzz-build bench bench-load soak lint lint-format lint-tidy \
+.PHONY: FORCE all programs run test suite check unit unit-build replay replay-build e2e sim sim-build scale fuzz fuzz-build model bench bench-load soak lint lint-format lint-tidy \
         lint-cppcheck lint-scripts sizes format sample man images install setup clean help
 
 -include $(OBJ:.o=.d)
