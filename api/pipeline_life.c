@@ -18,8 +18,11 @@ static int start_dispatch(struct pipeline *p)
     const struct conf *conf = p->api->daemon->conf;
     size_t max_jobs = conns_capacity(p->api->conns); /* a connection has one job at most */
     size_t max_queued = p->api->settings.max_queued;
+    uint64_t random; /* a boot is random */
+    memcpy(&random, &p->boot, sizeof(random));
     struct dispatch_config config = {
         .boot = p->boot,
+        .random = random,
         .max_jobs = max_jobs,
         .max_queued = max_queued < max_jobs ? max_queued : max_jobs,
         .max_queued_per_customer = (size_t)conf_int(conf, CONF_QUEUE_CUSTOMER_MAX_JOBS),

@@ -26,6 +26,7 @@ int dispatch_new(const struct dispatch_config *config, struct dispatch **out)
         return ERR_NOMEM;
     d->config = *config;
     d->queue_was_empty = true;
+    d->random = config->random;
     d->worker_hold = worker_hold_least;
     d->lost.milli = d->crashed.milli = (int64_t)worker_hold_least * 1000;
 
@@ -274,10 +275,14 @@ static enum dispatch_verdict take_result(struct dispatch *d, const struct wire_r
             return DISPATCH_DROP;
         }
         if (id_equal(&peer->boot, &m->status.worker_boot)) {
-            if (job->state == JOB_SENT && is_attempt(&job->current, m, peer->generation))
+            if (job->state == JOB_SENT && is_attempt(&job->current, m, peer->generation)) {
+                peer_learn_pace(d, job, &job->current, m);
                 return take_current(d, job, m->outcome);
-            if (is_attempt(&job->previous, m, peer->generation))
+            }
+            if (is_attempt(&job->previous, m, peer->generation)) {
+                peer_learn_pace(d, job, &job->previous, m);
                 return take_previous(d, job, m->outcome);
+            }
         }
     }
     if (m->outcome != OUTCOME_NOT_STARTED)

@@ -80,7 +80,8 @@ void job_send(struct dispatch *d, struct job *job, size_t peer)
 
     job->state = JOB_SENT;
     job->starts++;
-    job->current = (struct attempt){.peer = peer, .generation = p->generation, .open = true, .sequence = ++p->sent};
+    job->current = (struct attempt){
+        .peer = peer, .generation = p->generation, .open = true, .sequence = ++p->sent, .sent_us = d->now_us};
     job_list_append(&p->jobs, job);
     p->inflight++;
     p->large += is_large(d, job);

@@ -23,6 +23,7 @@ struct attempt {
     uint32_t generation; /* the peer's, when sent */
     bool open;           /* for all we know it may still be running */
     uint64_t sequence;   /* on the link; 0: no attempt */
+    int64_t sent_us;
 };
 
 enum job_state {
@@ -86,12 +87,18 @@ struct peer {
     uint32_t told_queued;     /* `queued` of the last HELLO */
     unsigned slots, busy;     /* as of the last STATUS */
     unsigned busy_others;     /* of busy: for other APIs */
+    unsigned load_permille;   /* of its host, as of the last STATUS */
     struct job_list jobs;
     size_t inflight;
     size_t large;      /* of them */
     size_t small_peak; /* most of the others at once, when small_peak_us */
     int64_t small_peak_us;
     int64_t service_us; /* what conversions take there, smoothed; 0: none was seen */
+    int64_t taken_us;   /* by jobs, without their waiting there, smoothed; and their cost */
+    int64_t cost_us;
+    int64_t pace_milli; /* time for each microsecond of cost */
+    int64_t pace_us;    /* when it was learnt last */
+    unsigned paced;     /* results it is made of, as far as that matters */
     int64_t heard_us;
     int64_t hello_us; /* when the last HELLO went out */
     int64_t hello_at_us;
@@ -124,7 +131,7 @@ struct dispatch {
     size_t cancels_max, cancels_first, cancels_count;
     struct peer peers[DISPATCH_PEERS_MAX];
     size_t peer_count;
-    size_t peer_turn;      /* where the search for a peer begins */
+    uint64_t random;       /* state of the generator */
     unsigned worker_hold;  /* the most jobs that one worker could hold so far */
     struct budget lost;    /* for jobs whose worker went */
     struct budget crashed; /* for images that ended a converter; apart, so that bad images leave the other alone */
@@ -160,14 +167,24 @@ void job_fail(struct dispatch *d, struct job *job, enum dispatch_failure failure
 /* QUEUED or SENT to forgotten; what may be running is cancelled but for the attempt that is `done`, if any. */
 void job_forget(struct dispatch *d, struct job *job, const struct attempt *done);
 
-/* dispatch_peers.c */
-/* The least loaded peer that can take a job of this lane; false when there is none. In fifo every job is of the small one. */
+/* dispatch_choice.c */
+/* The worker that the next job of this lane is best sent to; false when it had better wait. In fifo every job is of the small one. */
 bool peer_choose(struct dispatch *d, enum lane lane, size_t *peer);
+/* peer_choose would find one. */
+bool peers_have_room(const struct dispatch *d, enum lane lane);
+/* The attempt has its result. */
+void peer_learn_pace(struct dispatch *d, const struct job *job, const struct attempt *attempt,
+                     const struct wire_result *m);
+
+/* dispatch_peers.c */
 /* A small job was sent there. */
 void peer_note_small(struct peer *peer, int64_t now_us);
-bool peers_have_room(const struct dispatch *d, enum lane lane);
 /* A conversion ended there. */
 void peer_learn_service(struct peer *peer, const struct wire_result *m);
+/* Credit there, and room for a job of this lane. */
+bool peer_has_room(const struct dispatch *d, const struct peer *peer, enum lane lane);
+/* Converters there that this API can use, > 0. */
+size_t peer_own_slots(const struct peer *peer);
 /* Converters there that this API can use, in thousandths: half of what it holds and may send. */
 uint64_t peer_own_slots_milli(const struct peer *peer);
 /* The boot was replaced by one that still speaks. When that one falls silent it was a dead one's last word that came late, and the boot may

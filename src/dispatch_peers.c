@@ -23,7 +23,7 @@ uint64_t peer_own_slots_milli(const struct peer *peer)
     return own < all ? own : all;
 }
 
-static size_t own_slots(const struct peer *peer)
+size_t peer_own_slots(const struct peer *peer)
 {
     size_t own = (size_t)((peer_own_slots_milli(peer) + 999) / 1000);
     return own > 0 ? own : 1;
@@ -63,23 +63,14 @@ static size_t prefetch(const struct peer *peer, size_t own)
     return (size_t)(((int64_t)own * DISPATCH_PREFETCH_US + peer->service_us / 2) / peer->service_us);
 }
 
-static bool peer_has_room(const struct dispatch *d, const struct peer *peer, enum lane lane)
+bool peer_has_room(const struct dispatch *d, const struct peer *peer, enum lane lane)
 {
     if (!peer_has_credit(peer))
         return false;
-    size_t own = own_slots(peer);
+    size_t own = peer_own_slots(peer);
     if (peer->inflight >= own + prefetch(peer, own))
         return false;
     return lane == LANE_SMALL || d->config.fifo || peer->large < large_slots(d, peer, own);
-}
-
-bool peers_have_room(const struct dispatch *d, enum lane lane)
-{
-    for (size_t i = 0; i < d->peer_count; i++) {
-        if (peer_has_room(d, &d->peers[i], lane))
-            return true;
-    }
-    return false;
 }
 
 void peer_learn_service(struct peer *peer, const struct wire_result *m)
@@ -89,31 +80,6 @@ void peer_learn_service(struct peer *peer, const struct wire_result *m)
     if (m->outcome != OUTCOME_OK || us == 0)
         return;
     peer->service_us = peer->service_us ? peer->service_us + (us - peer->service_us) / window : us;
-}
-
-/* Load is (in flight + busy for others) / slots; compared without division. */
-static bool less_loaded(const struct peer *a, const struct peer *b)
-{
-    uint64_t load_a = a->inflight + a->busy_others, load_b = b->inflight + b->busy_others;
-    return load_a * (b->slots ? b->slots : 1) < load_b * (a->slots ? a->slots : 1);
-}
-
-bool peer_choose(struct dispatch *d, enum lane lane, size_t *peer)
-{
-    const struct peer *best = NULL;
-
-    /* Equals take turns: the search begins after the one chosen last. */
-    for (size_t k = 0, i = d->peer_turn; k < d->peer_count; k++, i++) {
-        if (i >= d->peer_count)
-            i = 0;
-        if (peer_has_room(d, &d->peers[i], lane) && (!best || less_loaded(&d->peers[i], best))) {
-            best = &d->peers[i];
-            *peer = i;
-        }
-    }
-    if (best)
-        d->peer_turn = *peer + 1;
-    return best != NULL;
 }
 
 static struct replaced_boot *find_replaced(struct peer *peer, const struct id *boot)
@@ -154,6 +120,7 @@ void peer_replace_boot(struct peer *peer, const struct id *boot)
     peer->limit = 0;
     peer->sent = peer->told_sent = sent;
     peer->service_us = 0;
+    peer->paced = 0;
 }
 
 static void adopt_boot(struct dispatch *d, struct peer *peer, const struct id *boot)
@@ -216,6 +183,7 @@ void peer_take_status(struct dispatch *d, struct peer *peer, const struct wire_s
     peer->status_sequence = m->sequence;
     peer->slots = m->slots;
     peer->busy = m->busy;
+    peer->load_permille = m->load_permille;
     peer->busy_others = m->busy > m->held_count ? m->busy - (unsigned)m->held_count : 0;
     peer->draining = m->draining;
     peer->limit = m->limit;

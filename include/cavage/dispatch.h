@@ -29,6 +29,7 @@ enum {
 
 struct dispatch_config {
     struct id boot;    /* this API's */
+    uint64_t random;   /* any number; another one in each process, so that APIs do not choose alike */
     size_t max_jobs;   /* queued and sent, > 0 */
     size_t max_queued; /* <= max_jobs */
     size_t max_queued_per_customer;

@@ -284,6 +284,129 @@ static void test_least_loaded_worker_is_chosen_and_equals_take_turns(void **stat
     }
 }
 
+/* A job goes out, and its result comes when that peer's time is over; returns the peer. */
+static size_t run_job(uint64_t id, int64_t (*taken_us)(size_t peer))
+{
+    static struct wire_result m;
+    struct dispatch_action action;
+
+    assert_int_equal(submit(id), ERR_OK);
+    assert_true(next(&action));
+    assert_int_equal(action.type, DISPATCH_SEND);
+    now_us += taken_us(action.peer);
+    m = (struct wire_result){.sequence = action.sequence, .job = id, .outcome = OUTCOME_OK};
+    m.status = status_of(action.peer, (uint8_t)(1 + action.peer), action.sequence, action.sequence + 8);
+    assert_int_equal(dispatch_result(d, now_us, &m), DISPATCH_ANSWER);
+    return action.peer;
+}
+
+static int64_t second_is_slow(size_t peer)
+{
+    return peer == 1 ? 50 * MS : 5 * MS;
+}
+
+static int64_t all_are_quick(size_t peer)
+{
+    (void)peer;
+    return 5 * MS;
+}
+
+static void test_slow_worker_gets_work_only_when_the_queue_is_long(void **state)
+{
+    (void)state;
+    struct dispatch_action action;
+    uint64_t id = 0;
+    unsigned sent[2] = {0};
+
+    up(0, 1, 8);
+    up(1, 2, 8);
+    while (id < 60)
+        run_job(++id, second_is_slow);
+    for (; id < 100; id++)
+        assert_int_equal(run_job(id + 1, second_is_slow), 0);
+
+    /* Eight go to the quick one. With the 40th it would be at work as long as the slow one, of ten times its time, with one: ten rounds of four. */
+    for (int i = 0; i < 39; i++) {
+        submit(++id);
+        while (next(&action))
+            sent[action.peer]++;
+    }
+    assert_int_equal(sent[0], 8);
+    assert_int_equal(sent[1], 0);
+    for (int i = 0; i < 8; i++) {
+        submit(++id);
+        while (next(&action))
+            sent[action.peer]++;
+    }
+    assert_true(sent[1] > 0);
+}
+
+static void test_slow_worker_is_tried_again_and_believed(void **state)
+{
+    (void)state;
+    uint64_t id = 0;
+    unsigned slow = 0, back = 0;
+
+    up(0, 1, 8);
+    up(1, 2, 8);
+    while (id < 60)
+        run_job(++id, second_is_slow);
+    for (int i = 0; i < 4000; i++)
+        slow += run_job(++id, second_is_slow) == 1; /* 20 s */
+    assert_in_range(slow, 1, 8);
+    for (int i = 0; i < 6000; i++) {
+        size_t peer = run_job(++id, all_are_quick);
+        back += peer == 1 && i > 5000;
+    }
+    assert_in_range(back, 400, 600);
+}
+
+static void test_worker_that_stands_still_is_avoided_before_it_is_silent(void **state)
+{
+    (void)state;
+    struct dispatch_action action;
+    uint64_t id = 0;
+
+    up(0, 1, 8);
+    up(1, 2, 8);
+    while (id < 60)
+        run_job(++id, all_are_quick);
+    submit(++id);
+    assert_true(next(&action));
+    size_t still = action.peer;
+    now_us += 100 * MS;
+    for (int i = 0; i < 6; i++) {
+        submit(++id);
+        assert_true(next(&action));
+        assert_int_not_equal(action.peer, still);
+    }
+}
+
+static void test_of_equals_the_host_that_is_less_busy_is_taken(void **state)
+{
+    (void)state;
+    struct dispatch_action action;
+    unsigned sent[PEERS] = {0};
+
+    for (size_t p = 0; p < PEERS; p++)
+        up(p, (uint8_t)(1 + p), 1000);
+    for (uint64_t i = 1; i <= 600; i++) {
+        for (size_t p = 0; p < PEERS; p++) {
+            struct wire_status m = status_of(p, (uint8_t)(1 + p), i - 1, 1000);
+            m.seen = sent[p];
+            m.load_permille = 100 * (unsigned)p;
+            dispatch_status(d, now_us, &m);
+        }
+        submit(i);
+        assert_true(next(&action));
+        sent[action.peer]++;
+        result(action.peer, (uint8_t)(1 + action.peer), i, action.sequence, OUTCOME_UNDECODABLE, 1000);
+    }
+    /* Two of three are drawn: the busiest is never taken, the least busy in two of three draws. */
+    assert_int_equal(sent[2], 0);
+    assert_in_range(sent[0], 340, 460);
+}
+
 static void test_slots_weigh_the_load(void **state)
 {
     (void)state;
@@ -1070,6 +1193,10 @@ int main(void)
         TEST(test_older_status_is_ignored),
         TEST(test_draining_worker_gets_nothing),
         TEST(test_least_loaded_worker_is_chosen_and_equals_take_turns),
+        TEST(test_slow_worker_gets_work_only_when_the_queue_is_long),
+        TEST(test_slow_worker_is_tried_again_and_believed),
+        TEST(test_worker_that_stands_still_is_avoided_before_it_is_silent),
+        TEST(test_of_equals_the_host_that_is_less_busy_is_taken),
         TEST(test_slots_weigh_the_load),
         TEST(test_lost_job_is_found_by_status_and_goes_first),
         TEST(test_malformed_held_list_is_ignored),

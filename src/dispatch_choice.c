@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT */
+/* Which of the workers that could take a job gets it: none that is slow while others will soon be free, of the rest the one with the least load, and of
+ * equals the better of two that are drawn. */
+#include "dispatch_parts.h"
+
+enum {
+    PACE_WINDOW = 8,            /* results that weigh in a pace; and needed before one is compared */
+    SLOW_MILLI = 2500,          /* so many times the best pace, and a worker is slow; below, it is noise */
+    STUCK_US = 20 * 1000,       /* a job that is out less long says nothing */
+    STUCK_WAITS = 2,            /* it may have waited there as long as it takes */
+    PROBE_US = 5 * 1000 * 1000, /* a slow worker's pace is believed half as much after this without a result */
+    WHOLE = 1000
+};
+
+/* What the workers that are not slow can do for this API. */
+struct fleet {
+    int64_t best_milli; /* pace; 0: not known */
+    uint64_t slots;
+    uint64_t jobs; /* in flight there, and waiting here */
+};
+
+/* splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014). */
+static uint64_t next_random(struct dispatch *d)
+{
+    uint64_t z = d->random += UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return z ^ z >> 31;
+}
+
+static int64_t bounded(int64_t n, int64_t least, int64_t most)
+{
+    return n < least ? least : n > most ? most : n;
+}
+
+/* Time taken for each microsecond of estimated cost, in thousandths. */
+static int64_t pace_of(int64_t taken_us, int64_t cost_us)
+{
+    const int64_t longest_us = INT64_C(3600) * 1000 * 1000;
+    return bounded(taken_us, 1, longest_us) * WHOLE / (cost_us > 0 ? cost_us : 1) + 1;
+}
+
+static void smooth(int64_t *mean, int64_t sample, bool anew)
+{
+    *mean = anew ? sample : *mean + (sample - *mean) / PACE_WINDOW;
+}
+
+void peer_learn_pace(struct dispatch *d, const struct job *job, const struct attempt *attempt,
+                     const struct wire_result *m)
+{
+    struct peer *peer = &d->peers[attempt->peer];
+    int64_t out_us = d->now_us - attempt->sent_us;
+
+    if (m->outcome != OUTCOME_OK || peer->generation != attempt->generation)
+        return;
+    int64_t waited_us = m->wait_us < (uint64_t)out_us ? (int64_t)m->wait_us : out_us;
+    /* The mean of the times by the mean of the costs: a mean of ratios would hang on the cheapest jobs. */
+    bool anew = peer->paced == 0 || d->now_us - peer->pace_us >= PROBE_US;
+    smooth(&peer->taken_us, out_us - waited_us, anew);
+    smooth(&peer->cost_us, job->entry.cost_us, anew);
+    peer->pace_milli = pace_of(peer->taken_us, peer->cost_us);
+    peer->pace_us = d->now_us;
+    if (peer->paced < PACE_WINDOW)
+        peer->paced++;
+}
+
+static bool is_there(const struct peer *peer)
+{
+    return peer->usable && !peer->draining && peer->slots > 0;
+}
+
+/* At least this slow by the job that is out longest: so a worker that stands still is noticed before its silence is. */
+static int64_t stuck_milli(const struct dispatch *d, const struct peer *peer)
+{
+    const struct job *oldest = peer->jobs.first;
+    int64_t out_us = oldest ? d->now_us - oldest->current.sent_us : 0;
+    if (out_us < STUCK_US)
+        return 0;
+    int64_t cost_us = oldest->entry.cost_us > peer->cost_us ? oldest->entry.cost_us : peer->cost_us;
+    return pace_of(out_us / STUCK_WAITS, cost_us);
+}
+
+static bool is_slow(const struct fleet *fleet, int64_t pace_milli)
+{
+    return fleet->best_milli > 0 && pace_milli >= fleet->best_milli * SLOW_MILLI / WHOLE;
+}
+
+/* How many times as long as the best the worker takes, in thousandths; WHOLE for all that are not slow. */
+static int64_t slowness(const struct dispatch *d, const struct fleet *fleet, const struct peer *peer)
+{
+    int64_t known = peer->paced == PACE_WINDOW ? peer->pace_milli : 0;
+    int64_t halvings = bounded((d->now_us - peer->pace_us) / PROBE_US, 0, 62);
+    int64_t pace = known >> halvings, stuck = stuck_milli(d, peer);
+
+    /* Whoever was slow gets one job now and then, to show that it is not any more. */
+    if (is_slow(fleet, known) && !is_slow(fleet, pace) && peer->inflight > 0)
+        pace = known;
+    if (stuck > pace)
+        pace = stuck;
+    return is_slow(fleet, pace) ? pace * WHOLE / fleet->best_milli : WHOLE;
+}
+
+static struct fleet fleet_of(const struct dispatch *d, size_t waiting)
+{
+    struct fleet fleet = {.jobs = waiting};
+
+    for (size_t i = 0; i < d->peer_count; i++) {
+        const struct peer *peer = &d->peers[i];
+        if (is_there(peer) && peer->paced == PACE_WINDOW &&
+            (fleet.best_milli == 0 || peer->pace_milli < fleet.best_milli))
+            fleet.best_milli = peer->pace_milli;
+    }
+    for (size_t i = 0; i < d->peer_count; i++) {
+        const struct peer *peer = &d->peers[i];
+        bool serves = is_there(peer) && (peer->inflight > 0 || peer->sent < peer->limit);
+        if (serves && slowness(d, &fleet, peer) == WHOLE) {
+            fleet.slots += peer_own_slots(peer);
+            fleet.jobs += peer->inflight;
+        }
+    }
+    return fleet;
+}
+
+/* When a job would be done there, in service times of a worker that is not slow, in thousandths. */
+static uint64_t finish(const struct dispatch *d, const struct fleet *fleet, const struct peer *peer)
+{
+    uint64_t slots = peer->slots ? peer->slots : 1, load = peer->inflight + peer->busy_others;
+    uint64_t behind = load + 1 > slots ? load + 1 - slots : 0;
+    return (uint64_t)slowness(d, fleet, peer) * (slots + behind) / slots;
+}
+
+/* A slow server is of use only once the queue for the quick ones takes longer than it does; the best rule has such a threshold (Lin, Kumar: Optimal
+ * control of a queueing system with two heterogeneous servers, 1984). */
+static bool is_worth(const struct dispatch *d, const struct fleet *fleet, const struct peer *peer)
+{
+    if (fleet->slots == 0 || slowness(d, fleet, peer) == WHOLE)
+        return true;
+    uint64_t behind = fleet->jobs > fleet->slots ? fleet->jobs - fleet->slots : 0;
+    return finish(d, fleet, peer) <= WHOLE * (fleet->slots + behind) / fleet->slots;
+}
+
+bool peers_have_room(const struct dispatch *d, enum lane lane)
+{
+    struct fleet fleet = fleet_of(d, fair_queue_count(d->queue));
+
+    for (size_t i = 0; i < d->peer_count; i++) {
+        if (peer_has_room(d, &d->peers[i], lane) && is_worth(d, &fleet, &d->peers[i]))
+            return true;
+    }
+    return false;
+}
+
+/* Load is (in flight + busy for others) / slots; compared without division. Negative: a has less. */
+static int compare_load(const struct peer *a, const struct peer *b)
+{
+    uint64_t load_a = (a->inflight + a->busy_others) * (b->slots ? b->slots : 1);
+    uint64_t load_b = (b->inflight + b->busy_others) * (a->slots ? a->slots : 1);
+    return load_a < load_b ? -1 : load_a > load_b;
+}
+
+/* Of equals, two are drawn, and the one whose host is less busy is taken: all APIs see the same stale loads, and would rush to one least busy host
+ * (Mitzenmacher: The power of two choices in randomized load balancing, 2001). */
+struct draw {
+    const struct peer *first, *second;
+    uint64_t count, finish;
+};
+
+static void draw_from(struct dispatch *d, struct draw *draw, const struct peer *peer, uint64_t peer_finish)
+{
+    int order = draw->count == 0 || peer_finish < draw->finish ? -1 : peer_finish > draw->finish;
+    if (order == 0)
+        order = compare_load(peer, draw->first);
+    if (order > 0)
+        return;
+    if (order < 0)
+        *draw = (struct draw){.finish = peer_finish};
+    draw->count++;
+    /* The k-th takes one of the two places with a chance of 2 in k. */
+    uint64_t place = draw->count <= 2 ? draw->count - 1 : next_random(d) % draw->count;
+    if (place == 0)
+        draw->first = peer;
+    else if (place == 1)
+        draw->second = peer;
+}
+
+bool peer_choose(struct dispatch *d, enum lane lane, size_t *peer)
+{
+    /* The job was taken off the queue, and must find the room that it was promised. */
+    struct fleet fleet = fleet_of(d, fair_queue_count(d->queue) + 1);
+    struct draw draw = {0};
+
+    for (size_t i = 0; i < d->peer_count; i++) {
+        const struct peer *p = &d->peers[i];
+        if (peer_has_room(d, p, lane) && is_worth(d, &fleet, p))
+            draw_from(d, &draw, p, finish(d, &fleet, p));
+    }
+    if (!draw.first)
+        return false;
+    const struct peer *best = draw.first;
+    if (draw.second) {
+        bool even = draw.first->load_permille == draw.second->load_permille;
+        bool second = even ? next_random(d) % 2 : draw.second->load_permille < draw.first->load_permille;
+        best = second ? draw.second : draw.first;
+    }
+    *peer = (size_t)(best - d->peers);
+    return true;
+}
