@@ -266,6 +266,9 @@ bench: all $(BENCH) ## measure: cost of a resize, latency added, memory
 bench-load: all $(B)/bench/relay ## measure under load, with stub converters: dispatch, overload, one greedy customer, CPU of the API
 	@$(PYTHON) bench/load $(B)/bin $(B)/bench $(ARGS)
 
+tail: all ## measure: requests while a worker is slow, paused or killed; waits when workers are idle
+	@$(PYTHON) bench/tail $(B)/bin $(ARGS)
+
 soak: all ## send COUNT images of each kind through one converter, whose memory must stay flat
 	@$(PYTHON) bench/soak $(B)/bin --count $(COUNT) $(ARGS)
 
@@ -356,7 +359,7 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
 	@sed -n 's/^# \(Variables: .*\)/\n\1/p; s/^#\( \{12\}.*\)/\1/p' Makefile
 
-.PHONY: FORCE all programs run test suite check unit unit-build replay replay-build e2e sim sim-build scale fuzz fuzz-build model bench bench-load soak lint lint-format lint-tidy \
+.PHONY: FORCE all programs run test suite check unit unit-build replay replay-build e2e sim sim-build scale fuzz fuzz-build model bench bench-load tail soak lint lint-format lint-tidy \
         lint-cppcheck lint-scripts sizes format sample man images install setup clean help
 
 -include $(OBJ:.o=.d)
