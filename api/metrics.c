@@ -147,6 +147,7 @@ const struct metric_def api_metric_defs[API_METRICS] = {
     [API_COST_RATIO + IMAGE_SVG] = COST_RATIO("svg"),
     [API_REQUEUED] =
         COUNTER("cavage_jobs_requeued_total", "Jobs queued again after their worker was lost or refused them."),
+    [API_JOBS_HEDGED] = COUNTER("cavage_jobs_hedged_total", "Jobs of which a second copy was sent."),
     [API_RETRIES_DENIED] = COUNTER("cavage_retries_denied_total", "Lost jobs that were not tried again."),
     [API_LATE_RESULTS] = COUNTER("cavage_late_results_total", "Results of jobs that were answered already."),
     [API_STALE_MESSAGES] = COUNTER("cavage_stale_messages_total", "Messages of workers that were replaced."),
@@ -242,6 +243,7 @@ void metrics_update(struct api *api, const struct dispatch_stats *stats)
     metrics_set(m, API_SLOTS, stats->slots);
     metrics_set(m, API_BUSY, stats->busy);
     follow(m, API_REQUEUED, stats->requeued);
+    follow(m, API_JOBS_HEDGED, stats->hedged);
     follow(m, API_RETRIES_DENIED, stats->retries_denied);
     follow(m, API_LATE_RESULTS, stats->late_results);
     follow(m, API_STALE_MESSAGES, stats->stale_messages);

@@ -154,6 +154,8 @@ int dispatch_submit(struct dispatch *d, int64_t now_us, const struct dispatch_jo
     int64_t earned_milli = (int64_t)d->config.retry_percent * 10;
     d->lost.milli += earned_milli;
     d->crashed.milli += earned_milli;
+    if (d->hedges_milli < (int64_t)d->worker_hold * HEDGE_MILLI)
+        d->hedges_milli += HEDGE_EARNED_MILLI;
     return ERR_OK;
 }
 
@@ -322,7 +324,9 @@ void dispatch_tick(struct dispatch *d, int64_t now_us)
 int64_t dispatch_next_us(const struct dispatch *d)
 {
     const struct job *job = job_table_earliest(&d->table);
-    int64_t next_us = peers_next_us(d);
+    int64_t next_us = peers_next_us(d), hedge_us = peers_hedge_us(d);
+    if (hedge_us < next_us)
+        next_us = hedge_us;
     return job && job->deadline_us < next_us ? job->deadline_us : next_us;
 }
 
@@ -368,6 +372,18 @@ static bool next_job(struct dispatch *d, struct job **job, size_t *peer)
     return *job && peer_choose(d, (*job)->entry.lane, peer);
 }
 
+static void fill_send(const struct dispatch *d, const struct job *job, struct dispatch_action *out)
+{
+    int64_t remaining_ms = (job->deadline_us - d->now_us) / 1000;
+    *out = (struct dispatch_action){.type = DISPATCH_SEND,
+                                    .peer = job->current.peer,
+                                    .job = job->id,
+                                    .worker_boot = d->peers[job->current.peer].boot,
+                                    .sequence = job->current.sequence,
+                                    .remaining_ms = remaining_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)remaining_ms,
+                                    .queued = (uint32_t)fair_queue_count(d->queue)};
+}
+
 /* A job is bound to a worker only now, when it goes out. */
 static bool next_send(struct dispatch *d, struct dispatch_action *out)
 {
@@ -375,28 +391,35 @@ static bool next_send(struct dispatch *d, struct dispatch_action *out)
     size_t peer;
 
     while (next_job(d, &job, &peer)) {
-        int64_t remaining_us = job->deadline_us - d->now_us, remaining_ms = remaining_us / 1000;
+        int64_t remaining_us = job->deadline_us - d->now_us;
         /* Too late even if it takes only half of what is expected. */
-        if (remaining_ms <= 0 || remaining_us < job->entry.cost_us / 2) {
+        if (remaining_us < 1000 || remaining_us < job->entry.cost_us / 2) {
             job_fail(d, job, DISPATCH_DEADLINE);
             continue;
         }
         job_send(d, job, peer);
-        *out = (struct dispatch_action){.type = DISPATCH_SEND,
-                                        .peer = peer,
-                                        .job = job->id,
-                                        .worker_boot = d->peers[peer].boot,
-                                        .sequence = job->current.sequence,
-                                        .remaining_ms = remaining_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)remaining_ms,
-                                        .queued = (uint32_t)fair_queue_count(d->queue)};
+        fill_send(d, job, out);
         return true;
     }
     return false;
 }
 
+/* A second copy of a job whose worker seems to stand still. */
+static bool next_hedge(struct dispatch *d, struct dispatch_action *out)
+{
+    struct job *job;
+    size_t peer;
+
+    if (!peer_hedge(d, &job, &peer) || job->deadline_us - d->now_us < 1000)
+        return false;
+    job_hedge(d, job, peer);
+    fill_send(d, job, out);
+    return true;
+}
+
 bool dispatch_next(struct dispatch *d, struct dispatch_action *out)
 {
-    if (next_failure(d, out) || next_cancel(d, out) || next_send(d, out) || next_failure(d, out))
+    if (next_failure(d, out) || next_cancel(d, out) || next_send(d, out) || next_failure(d, out) || next_hedge(d, out))
         return true;
     bool empty = fair_queue_count(d->queue) == 0;
     if (!empty && d->queue_was_empty)

@@ -45,6 +45,18 @@ static void smooth(int64_t *mean, int64_t sample, bool anew)
     *mean = anew ? sample : *mean + (sample - *mean) / PACE_WINDOW;
 }
 
+static void learn(struct dispatch *d, struct peer *peer, int64_t taken_us, int64_t cost_us)
+{
+    /* The mean of the times by the mean of the costs: a mean of ratios would hang on the cheapest jobs. */
+    bool anew = peer->paced == 0 || d->now_us - peer->pace_us >= PROBE_US;
+    smooth(&peer->taken_us, taken_us, anew);
+    smooth(&peer->cost_us, cost_us, anew);
+    peer->pace_milli = pace_of(peer->taken_us, peer->cost_us);
+    peer->pace_us = d->now_us;
+    if (peer->paced < PACE_WINDOW)
+        peer->paced++;
+}
+
 void peer_learn_pace(struct dispatch *d, const struct job *job, const struct attempt *attempt,
                      const struct wire_result *m)
 {
@@ -54,14 +66,12 @@ void peer_learn_pace(struct dispatch *d, const struct job *job, const struct att
     if (m->outcome != OUTCOME_OK || peer->generation != attempt->generation)
         return;
     int64_t waited_us = m->wait_us < (uint64_t)out_us ? (int64_t)m->wait_us : out_us;
-    /* The mean of the times by the mean of the costs: a mean of ratios would hang on the cheapest jobs. */
-    bool anew = peer->paced == 0 || d->now_us - peer->pace_us >= PROBE_US;
-    smooth(&peer->taken_us, out_us - waited_us, anew);
-    smooth(&peer->cost_us, job->entry.cost_us, anew);
-    peer->pace_milli = pace_of(peer->taken_us, peer->cost_us);
-    peer->pace_us = d->now_us;
-    if (peer->paced < PACE_WINDOW)
-        peer->paced++;
+    learn(d, peer, out_us - waited_us, job->entry.cost_us);
+}
+
+void peer_learn_overdue(struct dispatch *d, const struct job *job)
+{
+    learn(d, &d->peers[job->current.peer], d->now_us - job->current.sent_us, job->entry.cost_us);
 }
 
 static bool is_there(const struct peer *peer)
@@ -204,4 +214,69 @@ bool peer_choose(struct dispatch *d, enum lane lane, size_t *peer)
     }
     *peer = (size_t)(best - d->peers);
     return true;
+}
+
+static bool is_idle(const struct dispatch *d, const struct fleet *fleet, const struct peer *peer)
+{
+    return is_there(peer) && peer->inflight + peer->busy_others < peer->slots && slowness(d, fleet, peer) == WHOLE;
+}
+
+/* When its oldest job has been out for so long that the worker counts as slow for that; INT64_MAX: never. */
+static int64_t overdue_us(const struct fleet *fleet, const struct peer *peer)
+{
+    const int64_t longest_us = INT64_C(3600) * 1000 * 1000;
+    const struct job *job = peer->jobs.first;
+
+    if (!peer->usable || !job || job->starts >= STARTS_MAX || job->previous.sequence > 0 || fleet->best_milli == 0)
+        return INT64_MAX;
+    int64_t cost_us = job->entry.cost_us > peer->cost_us ? job->entry.cost_us : peer->cost_us;
+    int64_t slow_milli = bounded(fleet->best_milli, 0, INT32_MAX) * SLOW_MILLI / WHOLE * STUCK_WAITS;
+    return job->current.sent_us + bounded(slow_milli / WHOLE * bounded(cost_us, 1, INT32_MAX), STUCK_US, longest_us);
+}
+
+static const struct peer *idlest(const struct dispatch *d, const struct fleet *fleet, const struct job *job)
+{
+    const struct peer *best = NULL;
+
+    for (size_t i = 0; i < d->peer_count; i++) {
+        const struct peer *peer = &d->peers[i];
+        if (i != job->current.peer && peer_has_room(d, peer, job->entry.lane) && is_idle(d, fleet, peer) &&
+            (!best || compare_load(peer, best) < 0))
+            best = peer;
+    }
+    return best;
+}
+
+bool peer_hedge(const struct dispatch *d, struct job **job, size_t *peer)
+{
+    if (fair_queue_count(d->queue) > 0 || d->hedges_milli < HEDGE_MILLI)
+        return false;
+    struct fleet fleet = fleet_of(d, 0);
+    for (size_t i = 0; i < d->peer_count; i++) {
+        if (overdue_us(&fleet, &d->peers[i]) > d->now_us)
+            continue;
+        const struct peer *best = idlest(d, &fleet, d->peers[i].jobs.first);
+        if (!best)
+            continue;
+        *job = d->peers[i].jobs.first;
+        *peer = (size_t)(best - d->peers);
+        return true;
+    }
+    return false;
+}
+
+int64_t peers_hedge_us(const struct dispatch *d)
+{
+    int64_t next_us = INT64_MAX;
+
+    if (d->hedges_milli < HEDGE_MILLI)
+        return next_us;
+    struct fleet fleet = fleet_of(d, 0);
+    for (size_t i = 0; i < d->peer_count; i++) {
+        int64_t due_us = overdue_us(&fleet, &d->peers[i]);
+        /* What is overdue by now waits for room elsewhere, and that comes with an event. */
+        if (due_us > d->now_us && due_us < next_us)
+            next_us = due_us;
+    }
+    return next_us;
 }

@@ -150,6 +150,24 @@ void job_list_append(struct job_list *list, struct job *job)
     list->last = job;
 }
 
+void job_list_insert(struct job_list *list, struct job *job)
+{
+    struct job *before = list->last;
+
+    while (before && before->current.sequence > job->current.sequence)
+        before = before->prev;
+    job->prev = before;
+    job->next = before ? before->next : list->first;
+    if (job->next)
+        job->next->prev = job;
+    else
+        list->last = job;
+    if (before)
+        before->next = job;
+    else
+        list->first = job;
+}
+
 void job_list_remove(struct job_list *list, struct job *job)
 {
     if (job->prev)

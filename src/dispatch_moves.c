@@ -89,8 +89,42 @@ void job_send(struct dispatch *d, struct job *job, size_t peer)
         peer_note_small(p, d->now_us);
 }
 
+void job_hedge(struct dispatch *d, struct job *job, size_t peer)
+{
+    peer_learn_overdue(d, job);
+    leave_peer(d, job);
+    job->previous = job->current;
+    d->hedges_milli -= HEDGE_MILLI;
+    d->counts.hedged++;
+    job_send(d, job, peer);
+    job->current.hedge = true;
+}
+
+/* The copy is lost, but the attempt that was hedged may still be at work: wait for that one again. */
+static bool return_to_hedged(struct dispatch *d, struct job *job)
+{
+    struct attempt back = job->previous;
+    struct peer *peer = &d->peers[back.peer];
+
+    if (!job->current.hedge || !back.open || !peer->usable || peer->generation != back.generation)
+        return false;
+    leave_peer(d, job);
+    job->previous = job->current;
+    job->current = back;
+    job_list_insert(&peer->jobs, job);
+    peer->inflight++;
+    peer->large += is_large(d, job);
+    return true;
+}
+
 void job_requeue(struct dispatch *d, struct job *job, enum requeue_reason reason)
 {
+    if (reason == REQUEUE_CRASHED)
+        job->crashes++;
+    if (reason != REQUEUE_NOT_STARTED && job->crashes < CRASHES_MAX && return_to_hedged(d, job)) {
+        job->previous.open = reason == REQUEUE_GONE;
+        return;
+    }
     leave_peer(d, job);
     if (reason == REQUEUE_NOT_STARTED) {
         job->starts--;
@@ -102,8 +136,6 @@ void job_requeue(struct dispatch *d, struct job *job, enum requeue_reason reason
 
     if (reason == REQUEUE_LOST || reason == REQUEUE_CRASHED)
         job->previous.open = false;
-    if (reason == REQUEUE_CRASHED)
-        job->crashes++;
     if (job->crashes >= CRASHES_MAX) {
         move_to_failed(d, job, DISPATCH_POISON);
         return;

@@ -14,6 +14,8 @@ enum {
     HELLO_QUEUED_GAP_US = 10 * 1000, /* between two HELLOs that both tell of waiting jobs */
     RETRY_REFUSED_US = 5 * 1000,     /* a peer that refused is tried again after this at the latest */
     LATE_TICK_US = 100 * 1000,       /* a tick this late means that we were paused */
+    HEDGE_MILLI = 1000,              /* what a hedge costs */
+    HEDGE_EARNED_MILLI = 20,         /* by each job: hedges are at most 2 % of them */
     LATE_RESULT_US = 20 * 1000       /* a converter killed this close to the deadline was killed at it */
 };
 
@@ -22,6 +24,7 @@ struct attempt {
     size_t peer;
     uint32_t generation; /* the peer's, when sent */
     bool open;           /* for all we know it may still be running */
+    bool hedge;          /* a second copy, beside the attempt before */
     uint64_t sequence;   /* on the link; 0: no attempt */
     int64_t sent_us;
 };
@@ -134,6 +137,7 @@ struct dispatch {
     uint64_t random;       /* state of the generator */
     unsigned worker_hold;  /* the most jobs that one worker could hold so far */
     struct budget lost;    /* for jobs whose worker went */
+    int64_t hedges_milli;  /* that may still be made, in thousandths */
     struct budget crashed; /* for images that ended a converter; apart, so that bad images leave the other alone */
     struct dispatch_stats counts; /* only the counters */
 };
@@ -149,6 +153,8 @@ void job_table_unwatch(struct job_table *table, struct job *job);
 /* The job whose deadline comes first, NULL when none is watched. */
 struct job *job_table_earliest(const struct job_table *table);
 void job_list_append(struct job_list *list, struct job *job);
+/* Where its current sequence belongs. */
+void job_list_insert(struct job_list *list, struct job *job);
 void job_list_remove(struct job_list *list, struct job *job);
 
 /* dispatch_moves.c: the only places where a job changes its state. */
@@ -162,6 +168,8 @@ enum requeue_reason {
 void job_send(struct dispatch *d, struct job *job, size_t peer);
 /* SENT to QUEUED at the head; or to FAILED when it may not be tried again. */
 void job_requeue(struct dispatch *d, struct job *job, enum requeue_reason reason);
+/* SENT at one worker to SENT at another, while the first goes on: the first result wins. */
+void job_hedge(struct dispatch *d, struct job *job, size_t peer);
 /* QUEUED or SENT to FAILED; what may be running is cancelled. */
 void job_fail(struct dispatch *d, struct job *job, enum dispatch_failure failure);
 /* QUEUED or SENT to forgotten; what may be running is cancelled but for the attempt that is `done`, if any. */
@@ -172,6 +180,13 @@ void job_forget(struct dispatch *d, struct job *job, const struct attempt *done)
 bool peer_choose(struct dispatch *d, enum lane lane, size_t *peer);
 /* peer_choose would find one. */
 bool peers_have_room(const struct dispatch *d, enum lane lane);
+/* The job's attempt takes at least as long as it has been out; its result may never be seen. */
+void peer_learn_overdue(struct dispatch *d, const struct job *job);
+/* A job whose worker seems to stand still, and an idle worker for a second copy of it; false when there is none, when jobs wait, or when as many were
+ * hedged already as may be. Rules: Dean, Barroso: The Tail at Scale, 2013; but later than at their 95th percentile. */
+bool peer_hedge(const struct dispatch *d, struct job **job, size_t *peer);
+/* When the next job is overdue. */
+int64_t peers_hedge_us(const struct dispatch *d);
 /* The attempt has its result. */
 void peer_learn_pace(struct dispatch *d, const struct job *job, const struct attempt *attempt,
                      const struct wire_result *m);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Which job goes to which worker: a pure state machine. Events go in with the time, actions come out; it has no clock, socket or thread.
  *
+ * A job whose worker seems to stand still is hedged: sent to a second, idle one as well, and the first result wins. At most 2 % of jobs are.
+ *
  * A job: QUEUED -> SENT (to one worker) -> answered; back to QUEUED, at the head, when its worker is lost. It is started at most twice
  * because of faults; one that ended two converters fails as poison. A job whose deadline passes fails, wherever it is; one that waits, and could not be
  * done in time even at half its estimated cost, fails when its turn comes. */
@@ -129,7 +131,7 @@ struct dispatch_stats {
     unsigned slots, busy;     /* of the workers that are up */
     uint64_t own_slots_milli; /* converters at this API's disposal: of those workers, its part of their credit */
     int64_t queued_cost_us;
-    uint64_t requeued, retries_denied, late_results, stale_messages, lost_peers; /* since the start */
+    uint64_t requeued, retries_denied, late_results, stale_messages, lost_peers, hedged; /* since the start */
 };
 void dispatch_stats(const struct dispatch *d, struct dispatch_stats *out);
 /* True when a worker that can take jobs is known. */

@@ -382,6 +382,119 @@ static void test_worker_that_stands_still_is_avoided_before_it_is_silent(void **
     }
 }
 
+static void warm_up(uint64_t jobs)
+{
+    up(0, 1, 8);
+    up(1, 2, 8);
+    for (uint64_t id = 1; id <= jobs; id++)
+        run_job(id, all_are_quick);
+    tick_at(now_us);
+    expect_nothing();
+}
+
+static void test_job_of_a_worker_that_stands_still_is_hedged(void **state)
+{
+    (void)state;
+    struct dispatch_action action, second;
+
+    warm_up(100);
+    submit(200);
+    assert_true(next(&action));
+    int64_t due_us = dispatch_next_us(d);
+    assert_in_range(due_us - now_us, 20 * MS, 30 * MS);
+    now_us = due_us - 1;
+    expect_nothing();
+    tick_at(due_us);
+    assert_true(next(&second));
+    assert_int_equal(second.type, DISPATCH_SEND);
+    assert_int_equal(second.job, 200);
+    assert_int_equal(second.peer, 1 - action.peer);
+    now_us += 500 * MS;
+    up(2, 3, 8);
+    expect_nothing(); /* there is no third copy */
+
+    /* The first answers after all; the second is told to stop, and its answer dropped. */
+    assert_int_equal(result(action.peer, (uint8_t)(1 + action.peer), 200, action.sequence, OUTCOME_OK, 1000),
+                     DISPATCH_ANSWER);
+    expect_cancel(second.peer, 200, second.sequence);
+    assert_int_equal(result(second.peer, (uint8_t)(1 + second.peer), 200, second.sequence, OUTCOME_OK, 1000),
+                     DISPATCH_DROP);
+    dispatch_stats(d, &stats);
+    assert_int_equal(stats.hedged, 1);
+    assert_int_equal(stats.requeued + stats.sent + stats.queued, 0);
+}
+
+static void test_lost_hedge_leaves_the_job_where_it_was(void **state)
+{
+    (void)state;
+    struct dispatch_action action, second;
+
+    warm_up(100);
+    submit(200);
+    assert_true(next(&action));
+    tick_at(dispatch_next_us(d));
+    assert_true(next(&second));
+    dispatch_peer_down(d, now_us, second.peer);
+    expect_nothing();
+    dispatch_stats(d, &stats);
+    assert_int_equal(stats.sent, 1);
+    assert_int_equal(result(action.peer, (uint8_t)(1 + action.peer), 200, action.sequence, OUTCOME_OK, 1000),
+                     DISPATCH_ANSWER);
+}
+
+static void test_hedged_job_is_not_hedged_again(void **state)
+{
+    (void)state;
+    struct dispatch_action action, second;
+
+    warm_up(120);
+    submit(200);
+    assert_true(next(&action));
+    tick_at(dispatch_next_us(d));
+    assert_true(next(&second));
+    /* The copy ends its converter: the job is where it was, and has had its two starts. */
+    result(second.peer, (uint8_t)(1 + second.peer), 200, second.sequence, OUTCOME_CRASHED, 1000);
+    tick_at(now_us + 200 * MS);
+    expect_nothing();
+    assert_int_equal(result(action.peer, (uint8_t)(1 + action.peer), 200, action.sequence, OUTCOME_OK, 1000),
+                     DISPATCH_ANSWER);
+}
+
+static void test_job_of_two_lost_workers_fails_though_it_was_hedged(void **state)
+{
+    (void)state;
+    struct dispatch_action action, second;
+
+    warm_up(100);
+    submit(200);
+    assert_true(next(&action));
+    tick_at(dispatch_next_us(d));
+    assert_true(next(&second));
+    dispatch_peer_down(d, now_us, action.peer);
+    expect_nothing();
+    dispatch_peer_down(d, now_us, second.peer);
+    expect_fail(200, DISPATCH_RETRIES);
+}
+
+static void test_hedges_are_few_and_only_onto_idle_workers(void **state)
+{
+    (void)state;
+    struct dispatch_action action;
+
+    warm_up(48); /* not quite one hedge is earned, with the next */
+    submit(200);
+    assert_true(next(&action));
+    tick_at(now_us + 100 * MS);
+    assert_true(dispatch_next_us(d) > now_us);
+    expect_nothing();
+    submit(201); /* earns the rest, and goes to the other worker */
+    assert_true(next(&action));
+    assert_int_equal(action.job, 201);
+    expect_send(action.peer, 200, action.sequence + 1);
+    tick_at(now_us + 200 * MS);
+    expect_nothing(); /* both stand still now */
+}
+
 static void test_of_equals_the_host_that_is_less_busy_is_taken(void **state)
 {
     (void)state;
@@ -1196,6 +1309,11 @@ int main(void)
         TEST(test_slow_worker_gets_work_only_when_the_queue_is_long),
         TEST(test_slow_worker_is_tried_again_and_believed),
         TEST(test_worker_that_stands_still_is_avoided_before_it_is_silent),
+        TEST(test_job_of_a_worker_that_stands_still_is_hedged),
+        TEST(test_lost_hedge_leaves_the_job_where_it_was),
+        TEST(test_hedged_job_is_not_hedged_again),
+        TEST(test_job_of_two_lost_workers_fails_though_it_was_hedged),
+        TEST(test_hedges_are_few_and_only_onto_idle_workers),
         TEST(test_of_equals_the_host_that_is_less_busy_is_taken),
         TEST(test_slots_weigh_the_load),
         TEST(test_lost_job_is_found_by_status_and_goes_first),
