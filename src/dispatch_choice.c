@@ -151,6 +151,8 @@ static bool is_worth(const struct dispatch *d, const struct fleet *fleet, const 
 
 bool peers_have_room(const struct dispatch *d, enum lane lane)
 {
+    if (lane == LANE_LARGE && !d->config.fifo && !peers_let_large_go(d))
+        return false;
     struct fleet fleet = fleet_of(d, fair_queue_count(d->queue));
 
     for (size_t i = 0; i < d->peer_count; i++) {

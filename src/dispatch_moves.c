@@ -44,9 +44,9 @@ static void cancel_attempt(struct dispatch *d, const struct job *job, const stru
         .peer = attempt->peer, .job = job->id, .worker_boot = peer->boot, .sequence = attempt->sequence};
 }
 
-static size_t is_large(const struct dispatch *d, const struct job *job)
+static enum lane lane_in(const struct dispatch *d, const struct job *job)
 {
-    return !d->config.fifo && job->entry.lane == LANE_LARGE;
+    return d->config.fifo ? LANE_SMALL : job->entry.lane;
 }
 
 static void leave_peer(struct dispatch *d, struct job *job)
@@ -54,7 +54,8 @@ static void leave_peer(struct dispatch *d, struct job *job)
     struct peer *peer = &d->peers[job->current.peer];
     job_list_remove(&peer->jobs, job);
     peer->inflight--;
-    peer->large -= is_large(d, job);
+    peer->large -= lane_in(d, job) == LANE_LARGE;
+    d->sent_of[lane_in(d, job)]--;
 }
 
 /* Out of its peer's list or the queue, unless it was just popped. */
@@ -84,9 +85,10 @@ void job_send(struct dispatch *d, struct job *job, size_t peer)
         .peer = peer, .generation = p->generation, .open = true, .sequence = ++p->sent, .sent_us = d->now_us};
     job_list_append(&p->jobs, job);
     p->inflight++;
-    p->large += is_large(d, job);
-    if (!is_large(d, job))
-        peer_note_small(p, d->now_us);
+    p->large += lane_in(d, job) == LANE_LARGE;
+    d->sent_of[lane_in(d, job)]++;
+    if (lane_in(d, job) == LANE_SMALL)
+        peers_note_small(d);
 }
 
 void job_hedge(struct dispatch *d, struct job *job, size_t peer)
@@ -113,7 +115,8 @@ static bool return_to_hedged(struct dispatch *d, struct job *job)
     job->current = back;
     job_list_insert(&peer->jobs, job);
     peer->inflight++;
-    peer->large += is_large(d, job);
+    peer->large += lane_in(d, job) == LANE_LARGE;
+    d->sent_of[lane_in(d, job)]++;
     return true;
 }
 

@@ -93,9 +93,7 @@ struct peer {
     unsigned load_permille;   /* of its host, as of the last STATUS */
     struct job_list jobs;
     size_t inflight;
-    size_t large;      /* of them */
-    size_t small_peak; /* most of the others at once, when small_peak_us */
-    int64_t small_peak_us;
+    size_t large;       /* of them */
     int64_t service_us; /* what conversions take there, smoothed; 0: none was seen */
     int64_t taken_us;   /* by jobs, without their waiting there, smoothed; and their cost */
     int64_t cost_us;
@@ -126,7 +124,10 @@ struct dispatch {
     int64_t now_us;  /* of the last event */
     bool was_paused; /* since the last tick */
     bool queue_was_empty;
-    int64_t small_us; /* when the last small job came */
+    int64_t small_us;      /* when the last small job came */
+    size_t sent_of[LANES]; /* jobs at all workers */
+    size_t small_peak;     /* most small ones at once, when small_peak_us */
+    int64_t small_peak_us;
     struct fair_queue *queue;
     struct job_table table;
     struct job_list failures;
@@ -192,8 +193,10 @@ void peer_learn_pace(struct dispatch *d, const struct job *job, const struct att
                      const struct wire_result *m);
 
 /* dispatch_peers.c */
-/* A small job was sent there. */
-void peer_note_small(struct peer *peer, int64_t now_us);
+/* A small job was sent. */
+void peers_note_small(struct dispatch *d);
+/* Large jobs may have one converter more of all workers together. */
+bool peers_let_large_go(const struct dispatch *d);
 /* A conversion ended there. */
 void peer_learn_service(struct peer *peer, const struct wire_result *m);
 /* Credit there, and room for a job of this lane. */

@@ -29,30 +29,42 @@ size_t peer_own_slots(const struct peer *peer)
     return own > 0 ? own : 1;
 }
 
-/* Small jobs that the worker had at once, the most of late: it falls to 0 within DISPATCH_SMALL_US. */
-static size_t small_peak(const struct peer *peer, int64_t now_us)
+/* Small jobs that were at all workers at once, the most of late: it falls to 0 within DISPATCH_SMALL_US. */
+static size_t small_peak(const struct dispatch *d)
 {
-    int64_t left_us = peer->small_peak_us + DISPATCH_SMALL_US - now_us;
-    return left_us <= 0 ? 0
-                        : (size_t)(((int64_t)peer->small_peak * left_us + DISPATCH_SMALL_US - 1) / DISPATCH_SMALL_US);
+    int64_t left_us = d->small_peak_us + DISPATCH_SMALL_US - d->now_us;
+    return left_us <= 0 ? 0 : (size_t)(((int64_t)d->small_peak * left_us + DISPATCH_SMALL_US - 1) / DISPATCH_SMALL_US);
 }
 
-void peer_note_small(struct peer *peer, int64_t now_us)
+void peers_note_small(struct dispatch *d)
 {
-    size_t small = peer->inflight - peer->large;
-    if (small < small_peak(peer, now_us))
+    if (d->sent_of[LANE_SMALL] < small_peak(d))
         return;
-    peer->small_peak = small;
-    peer->small_peak_us = now_us;
+    d->small_peak = d->sent_of[LANE_SMALL];
+    d->small_peak_us = d->now_us;
 }
 
-/* Converters that large jobs may have. None is prefetched: a small one that comes is to be next. */
-static size_t large_slots(const struct dispatch *d, const struct peer *peer, size_t own)
+static size_t quarter_of(size_t slots)
 {
-    size_t quarter = (own + 3) / 4, kept = small_peak(peer, d->now_us);
-    if (d->small_us != 0 && d->now_us - d->small_us < DISPATCH_SMALL_US && kept < quarter)
-        kept = quarter;
-    return kept + quarter < own ? own - kept : quarter;
+    return (slots + 3) / 4;
+}
+
+/* What small jobs had of late is kept for them, of all workers together: one that is full has others beside it. */
+bool peers_let_large_go(const struct dispatch *d)
+{
+    size_t own = 0, kept = small_peak(d);
+    for (size_t i = 0; i < d->peer_count; i++)
+        own += d->peers[i].usable && !d->peers[i].draining ? peer_own_slots(&d->peers[i]) : 0;
+    size_t left = own > kept ? own - kept : 0;
+    return d->sent_of[LANE_LARGE] < (left > quarter_of(own) ? left : quarter_of(own));
+}
+
+/* Converters of one worker that large jobs may have. None is prefetched: a small one that comes is to be next. */
+static size_t large_slots(const struct dispatch *d, size_t own)
+{
+    if (own == 1 || d->small_us == 0 || d->now_us - d->small_us >= DISPATCH_SMALL_US)
+        return own;
+    return own - quarter_of(own);
 }
 
 /* Jobs that wait there for a converter; until it is known what conversions take, as many as there is credit for. */
@@ -70,7 +82,7 @@ bool peer_has_room(const struct dispatch *d, const struct peer *peer, enum lane 
     size_t own = peer_own_slots(peer);
     if (peer->inflight >= own + prefetch(peer, own))
         return false;
-    return lane == LANE_SMALL || d->config.fifo || peer->large < large_slots(d, peer, own);
+    return lane == LANE_SMALL || d->config.fifo || peer->large < large_slots(d, own);
 }
 
 void peer_learn_service(struct peer *peer, const struct wire_result *m)

@@ -21,8 +21,8 @@ enum {
     DISPATCH_PEERS_MAX = 256,
     DISPATCH_HELLO_US = 250 * 1000,    /* between two HELLOs to a peer */
     DISPATCH_SILENCE_US = 1000 * 1000, /* after which a peer counts as gone */
-    /* How long after a small job a worker is kept from being busy with large ones alone: left are one converter in four, at least one of several, and as many as
-     * small jobs were there at once of late; but large ones may always have a quarter. */
+    /* How long after a small job a worker is kept from being busy with large ones alone: left are one converter in four, at least one of several. Of
+     * all workers together as many are left as small jobs were there at once of late; but large ones may always have a quarter. */
     DISPATCH_SMALL_US = 1000 * 1000,
     /* Work for this long may be prefetched by each converter, rounded to whole jobs of the worker: enough that the next job is there when one ends, and no
      * more, since what waits there is out of the queue's reach. */

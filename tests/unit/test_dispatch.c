@@ -1220,6 +1220,23 @@ static void test_large_jobs_leave_a_converter_while_small_ones_come(void **state
     assert_int_equal(sends(), 1);
 }
 
+/* Small jobs that are now at one worker, now at another, are not kept converters at both. */
+static void test_what_is_kept_for_small_jobs_is_kept_of_all_workers_together(void **state)
+{
+    (void)state;
+    start_fair();
+    up(0, 1, 8);
+    submit_to(LANE_SMALL, 101, 103);
+    assert_int_equal(sends(), 3);
+    for (uint64_t i = 1; i <= 3; i++)
+        assert_int_equal(result(0, 1, 100 + i, i, OUTCOME_OK, 20), DISPATCH_ANSWER);
+    up(1, 2, 8);
+    submit_to(LANE_SMALL, 104, 105);
+    assert_int_equal(sends(), 2);
+    submit_to(LANE_LARGE, 1, 20);
+    assert_int_equal(sends(), 5); /* of eight, three small ones having been the most at once */
+}
+
 static void test_one_converter_serves_both_lanes(void **state)
 {
     (void)state;
@@ -1351,6 +1368,7 @@ int main(void)
         TEST(test_deadlines_come_in_order_from_any_order),
         TEST(test_large_jobs_have_all_converters_while_no_small_ones_come),
         TEST(test_large_jobs_leave_a_converter_while_small_ones_come),
+        TEST(test_what_is_kept_for_small_jobs_is_kept_of_all_workers_together),
         TEST(test_one_converter_serves_both_lanes),
         TEST(test_fifo_bounds_no_lane),
         TEST(test_prefetch_is_bounded_by_its_time),
