@@ -4,7 +4,9 @@
 #include "dispatch_parts.h"
 
 enum {
-    PACE_WINDOW = 8,            /* results that weigh in a pace; and needed before one is compared */
+    PACE_WINDOW =
+        32, /* results that weigh in a pace, and are needed before it is a measure for others: the best of many is lucky */
+    PACE_LEAST = 8,             /* results before a worker is compared with it */
     SLOW_MILLI = 2500,          /* so many times the best pace, and a worker is slow; below, it is noise */
     STUCK_US = 20 * 1000,       /* a job that is out less long says nothing */
     STUCK_WAITS = 2,            /* it may have waited there as long as it takes */
@@ -40,17 +42,22 @@ static int64_t pace_of(int64_t taken_us, int64_t cost_us)
     return bounded(taken_us, 1, longest_us) * WHOLE / (cost_us > 0 ? cost_us : 1) + 1;
 }
 
-static void smooth(int64_t *mean, int64_t sample, bool anew)
+static void smooth(int64_t *mean, int64_t sample, unsigned before)
 {
-    *mean = anew ? sample : *mean + (sample - *mean) / PACE_WINDOW;
+    int64_t n = before < PACE_WINDOW ? (int64_t)before + 1 : PACE_WINDOW;
+    *mean += (sample - *mean) / n;
 }
 
 static void learn(struct dispatch *d, struct peer *peer, int64_t taken_us, int64_t cost_us)
 {
+    /* What was learnt long ago gives way to the first that comes after it; that one is believed by itself. */
+    bool anew = peer->paced > 0 && d->now_us - peer->pace_us >= PROBE_US;
+    if (anew)
+        peer->paced = PACE_LEAST - 1;
+    unsigned before = anew ? 0 : peer->paced;
     /* The mean of the times by the mean of the costs: a mean of ratios would hang on the cheapest jobs. */
-    bool anew = peer->paced == 0 || d->now_us - peer->pace_us >= PROBE_US;
-    smooth(&peer->taken_us, taken_us, anew);
-    smooth(&peer->cost_us, cost_us, anew);
+    smooth(&peer->taken_us, taken_us, before);
+    smooth(&peer->cost_us, cost_us, before);
     peer->pace_milli = pace_of(peer->taken_us, peer->cost_us);
     peer->pace_us = d->now_us;
     if (peer->paced < PACE_WINDOW)
@@ -79,11 +86,14 @@ static bool is_there(const struct peer *peer)
     return peer->usable && !peer->draining && peer->slots > 0;
 }
 
-/* At least this slow by the job that is out longest: so a worker that stands still is noticed before its silence is. */
+/* At least this slow by the job that is out longest, when no other has come back since: so a worker that stands still is noticed before its silence is. */
 static int64_t stuck_milli(const struct dispatch *d, const struct peer *peer)
 {
     const struct job *oldest = peer->jobs.first;
-    int64_t out_us = oldest ? d->now_us - oldest->current.sent_us : 0;
+    if (!oldest)
+        return 0;
+    int64_t sent_us = oldest->current.sent_us;
+    int64_t out_us = d->now_us - (peer->pace_us > sent_us ? peer->pace_us : sent_us);
     if (out_us < STUCK_US)
         return 0;
     int64_t cost_us = oldest->entry.cost_us > peer->cost_us ? oldest->entry.cost_us : peer->cost_us;
@@ -98,7 +108,7 @@ static bool is_slow(const struct fleet *fleet, int64_t pace_milli)
 /* How many times as long as the best the worker takes, in thousandths; WHOLE for all that are not slow. */
 static int64_t slowness(const struct dispatch *d, const struct fleet *fleet, const struct peer *peer)
 {
-    int64_t known = peer->paced == PACE_WINDOW ? peer->pace_milli : 0;
+    int64_t known = peer->paced >= PACE_LEAST ? peer->pace_milli : 0;
     int64_t halvings = bounded((d->now_us - peer->pace_us) / PROBE_US, 0, 62);
     int64_t pace = known >> halvings, stuck = stuck_milli(d, peer);
 

@@ -320,9 +320,9 @@ static void test_slow_worker_gets_work_only_when_the_queue_is_long(void **state)
 
     up(0, 1, 8);
     up(1, 2, 8);
-    while (id < 60)
+    while (id < 100)
         run_job(++id, second_is_slow);
-    for (; id < 100; id++)
+    for (; id < 140; id++)
         assert_int_equal(run_job(id + 1, second_is_slow), 0);
 
     /* Eight go to the quick one. With the 40th it would be at work as long as the slow one, of ten times its time, with one: ten rounds of four. */
@@ -339,6 +339,46 @@ static void test_slow_worker_gets_work_only_when_the_queue_is_long(void **state)
             sent[action.peer]++;
     }
     assert_true(sent[1] > 0);
+}
+
+/* Chance makes some of many workers look quick, and jobs take long now and then: no reason to leave converters idle. */
+static void test_uneven_jobs_make_no_worker_slow(void **state)
+{
+    enum { MANY = 40, ROUNDS = 200 };
+    static const int64_t taken_us[] = {500, 1500, 3000, 4500, 6000, 8500, 11000, 15000, 21000, 45000};
+    struct dispatch_action sent[MANY];
+    uint64_t id = 0, random = 1;
+
+    (void)state;
+    for (size_t p = 0; p < MANY; p++) {
+        size_t peer = p;
+        if (p >= PEERS)
+            assert_int_equal(dispatch_peer_add(d, &peer), ERR_OK);
+        up(peer, (uint8_t)(1 + p), 100);
+    }
+    for (int round = 0; round < ROUNDS; round++) {
+        bool used[MANY] = {false};
+        int64_t began_us = now_us;
+        for (size_t i = 0; i < MANY; i++) {
+            submit(++id);
+            assert_true(next(&sent[i]));
+            assert_int_equal(sent[i].type, DISPATCH_SEND);
+            assert_false(used[sent[i].peer]); /* each has one, so none was passed over */
+            used[sent[i].peer] = true;
+        }
+        for (size_t step = 0; step < sizeof taken_us / sizeof taken_us[0]; step++) {
+            now_us = began_us + taken_us[step];
+            for (size_t i = 0; i < MANY; i++) {
+                if (((random * 40 + i) * UINT64_C(0x9e3779b97f4a7c15) >> 33) % 10 != step)
+                    continue;
+                struct wire_result m = {.sequence = sent[i].sequence, .job = sent[i].job, .outcome = OUTCOME_OK};
+                m.status =
+                    status_of(sent[i].peer, (uint8_t)(1 + sent[i].peer), sent[i].sequence, sent[i].sequence + 100);
+                assert_int_equal(dispatch_result(d, now_us, &m), DISPATCH_ANSWER);
+            }
+        }
+        random++;
+    }
 }
 
 static void test_slow_worker_is_tried_again_and_believed(void **state)
@@ -479,18 +519,26 @@ static void test_job_of_two_lost_workers_fails_though_it_was_hedged(void **state
 static void test_hedges_are_few_and_only_onto_idle_workers(void **state)
 {
     (void)state;
-    struct dispatch_action action;
+    struct dispatch_action action, second;
 
-    warm_up(48); /* not quite one hedge is earned, with the next */
+    warm_up(97);
     submit(200);
+    assert_true(next(&action));
+    tick_at(dispatch_next_us(d));
+    assert_true(next(&second));
+    assert_int_equal(result(second.peer, (uint8_t)(1 + second.peer), 200, second.sequence, OUTCOME_OK, 1000),
+                     DISPATCH_ANSWER);
+    expect_cancel(action.peer, 200, action.sequence);
+
+    submit(201); /* with it not quite another hedge is earned */
     assert_true(next(&action));
     tick_at(now_us + 100 * MS);
     assert_true(dispatch_next_us(d) > now_us);
     expect_nothing();
-    submit(201); /* earns the rest, and goes to the other worker */
+    submit(202); /* earns the rest, and goes to the other worker */
     assert_true(next(&action));
-    assert_int_equal(action.job, 201);
-    expect_send(action.peer, 200, action.sequence + 1);
+    assert_int_equal(action.job, 202);
+    expect_send(action.peer, 201, action.sequence + 1);
     tick_at(now_us + 200 * MS);
     expect_nothing(); /* both stand still now */
 }
@@ -1324,6 +1372,7 @@ int main(void)
         TEST(test_draining_worker_gets_nothing),
         TEST(test_least_loaded_worker_is_chosen_and_equals_take_turns),
         TEST(test_slow_worker_gets_work_only_when_the_queue_is_long),
+        TEST(test_uneven_jobs_make_no_worker_slow),
         TEST(test_slow_worker_is_tried_again_and_believed),
         TEST(test_worker_that_stands_still_is_avoided_before_it_is_silent),
         TEST(test_job_of_a_worker_that_stands_still_is_hedged),
