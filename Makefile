@@ -242,6 +242,9 @@ replay: $(REPLAY) ## replay the fuzz corpus, without libFuzzer
 e2e: all ## run the end-to-end tests against the programs that are built
 	@CAVAGE_BIN='$(abspath $(B))/bin' PYTHON='$(PYTHON)' $(UNDER) scripts/e2e $(if $(MARK),-m '$(MARK)') $(ARGS)
 
+netns: all ## let hosts fail in a region under load, in network namespaces, as root; for minutes
+	@$(MAKE) e2e ARGS="tests/e2e/test_network.py -m '' $(ARGS)"
+
 sim-build: $(B)/sim $(B)/scale $(MUTANT:%=$(B)/mutants/%/sim)
 
 sim: sim-build ## play SEEDS histories of faults in the simulator, and look for every mutant

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Fixtures: a running system shared by the tests of a module, and a factory for tests that break theirs."""
+"""Fixtures: a running system shared by the tests of a module, a factory for tests that break theirs, and what was measured, told at the end."""
 
 import pytest
 
 from harness import System
+
+FIGURES = pytest.StashKey()
 
 
 @pytest.fixture(scope="module")
@@ -32,3 +34,14 @@ def make_system():
     yield make
     for running in made:
         running.stop()
+
+
+@pytest.fixture
+def figures(request):
+    """Lines that are printed at the end of the run."""
+    return request.config.stash.setdefault(FIGURES, [])
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    for line in config.stash.get(FIGURES, []):
+        terminalreporter.write_line(line)
