@@ -76,8 +76,11 @@ int dispatch_peer_add(struct dispatch *d, size_t *peer)
 /* Every event brings the time, and the first one after a pause of our own notices it: a tick was due long ago. */
 static void pass_time(struct dispatch *d, int64_t now_us)
 {
-    if (now_us - d->now_us > LATE_TICK_US && dispatch_next_us(d) < now_us - LATE_TICK_US)
-        d->was_paused = true;
+    int64_t since_us = dispatch_next_us(d);
+    if (since_us < d->now_us)
+        since_us = d->now_us;
+    if (now_us - since_us > LATE_TICK_US)
+        d->paused_us += now_us - since_us;
     d->now_us = now_us;
 }
 
@@ -317,8 +320,8 @@ void dispatch_tick(struct dispatch *d, int64_t now_us)
     pass_time(d, now_us);
     while ((job = job_table_earliest(&d->table)) != NULL && job->deadline_us <= now_us)
         job_fail(d, job, DISPATCH_DEADLINE);
-    peers_tick(d, d->was_paused);
-    d->was_paused = false;
+    peers_tick(d);
+    d->paused_us = 0;
 }
 
 int64_t dispatch_next_us(const struct dispatch *d)

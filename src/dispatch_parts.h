@@ -121,8 +121,8 @@ struct cancel {
 
 struct dispatch {
     struct dispatch_config config;
-    int64_t now_us;  /* of the last event */
-    bool was_paused; /* since the last tick */
+    int64_t now_us;    /* of the last event */
+    int64_t paused_us; /* pauses of our own since the last tick */
     bool queue_was_empty;
     int64_t small_us;      /* when the last small job came */
     size_t sent_of[LANES]; /* jobs at all workers */
@@ -214,7 +214,7 @@ void peer_replace_boot(struct peer *peer, const struct id *boot);
 void peer_lose_jobs(struct dispatch *d, struct peer *peer);
 void peer_take_status(struct dispatch *d, struct peer *peer, const struct wire_status *m);
 /* HELLOs that are due by now, and the earliest later one of everything that peers wait for. */
-void peers_tick(struct dispatch *d, bool late);
+void peers_tick(struct dispatch *d);
 int64_t peers_next_us(const struct dispatch *d);
 /* The queue became non-empty: owe HELLO to those that do not know. */
 void peers_announce_queue(struct dispatch *d);

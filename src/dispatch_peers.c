@@ -214,14 +214,14 @@ static void peer_silent(struct dispatch *d, struct peer *peer)
     peer_lose_jobs(d, peer);
 }
 
-void peers_tick(struct dispatch *d, bool late)
+void peers_tick(struct dispatch *d)
 {
     for (size_t i = 0; i < d->peer_count; i++) {
         struct peer *peer = &d->peers[i];
         if (!peer->up)
             continue;
-        if (late)
-            peer->heard_us = d->now_us;
+        /* Only what passed while we were awake to hear is silence. */
+        peer->heard_us = earlier(d->now_us, peer->heard_us + d->paused_us);
         if (peer->usable && d->now_us - peer->heard_us >= DISPATCH_SILENCE_US)
             peer_silent(d, peer);
         if (d->now_us >= peer->hello_at_us) {

@@ -117,8 +117,8 @@ void dispatch_status(struct dispatch *d, int64_t now_us, const struct wire_statu
 /* A RESULT arrived (its status included). */
 enum dispatch_verdict dispatch_result(struct dispatch *d, int64_t now_us, const struct wire_result *m);
 
-/* Time passes: deadlines, silence, HELLOs. Call at dispatch_next_us at the latest, after everything that has arrived was handed in. After a pause of its own
- * (a tick much later than asked for) silence is counted anew. */
+/* Time passes: deadlines, silence, HELLOs. Call at dispatch_next_us at the latest, after everything that has arrived was handed in. A pause of its own (a
+ * tick much later than asked for) does not count as silence of others. */
 void dispatch_tick(struct dispatch *d, int64_t now_us);
 int64_t dispatch_next_us(const struct dispatch *d);
 

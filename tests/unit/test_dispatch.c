@@ -682,7 +682,7 @@ static void test_silent_peer_loses_its_jobs_after_a_second(void **state)
     expect_nothing();
 }
 
-static void test_after_a_pause_of_our_own_silence_counts_anew(void **state)
+static void test_pause_of_our_own_is_no_silence_of_others(void **state)
 {
     (void)state;
     up(0, 1, 3);
@@ -697,6 +697,24 @@ static void test_after_a_pause_of_our_own_silence_counts_anew(void **state)
     tick_until(back_us + 1000 * MS);
     dispatch_stats(d, &stats);
     assert_int_equal(stats.sent, 0);
+    assert_int_equal(stats.queued, 1);
+}
+
+static void test_silence_is_noticed_between_pauses_of_our_own(void **state)
+{
+    (void)state;
+    up(0, 1, 3);
+    submit(1);
+    expect_send(0, 1, 1);
+    expect_nothing();
+    int64_t heard_us = now_us;
+    for (unsigned i = 0; i < 8; i++) {
+        tick_until(now_us + 300 * MS);
+        tick_at(now_us + 400 * MS); /* of which at least 150 ms are late, since a HELLO is due every 250 ms */
+    }
+    assert_true(now_us - heard_us < 6000 * MS);
+    dispatch_stats(d, &stats);
+    assert_int_equal(stats.lost_peers, 1);
     assert_int_equal(stats.queued, 1);
 }
 
@@ -1387,7 +1405,8 @@ int main(void)
         TEST(test_jobs_of_a_peer_that_went_go_elsewhere_in_their_order),
         TEST(test_peer_is_used_again_only_after_a_fresh_status),
         TEST(test_silent_peer_loses_its_jobs_after_a_second),
-        TEST(test_after_a_pause_of_our_own_silence_counts_anew),
+        TEST(test_pause_of_our_own_is_no_silence_of_others),
+        TEST(test_silence_is_noticed_between_pauses_of_our_own),
         TEST(test_pause_is_noticed_by_the_first_event_after_it),
         TEST(test_new_boot_resets_the_link),
         TEST(test_replaced_boot_answers_nothing_while_its_successor_speaks),
