@@ -178,11 +178,16 @@ static void unite(struct rect *r, const struct rect *other)
     r->height = bottom - r->top;
 }
 
+/* libvips looks through a median of 3 × 3 pixels, and takes nothing smaller. */
+enum { TRIM_SIDE_MIN = 3 };
+
 int steps_trim(struct steps *s, uint32_t threshold)
 {
     struct rect content = {0, 0, 0, 0};
     struct rect opaque = {0, 0, 0, 0};
     VipsImage *frame = NULL;
+    if (vips_image_get_width(s->at) < TRIM_SIDE_MIN || steps_frame_height(s) < TRIM_SIDE_MIN)
+        return 0;
     int failed = first_frame(s, &frame) || find_content(frame, threshold, &content) ||
                  (vips_image_hasalpha(frame) && find_alpha(frame, threshold, &opaque));
     if (frame)

@@ -158,6 +158,13 @@ def test_trim_finds_the_content(system, key, mode):
     assert picture(system, key, "trim=10", blank.getvalue()).size == (30, 20)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (2, 40), (40, 2), (3, 3)])
+def test_trim_leaves_what_is_too_small_to_have_edges(system, key, size):
+    out = io.BytesIO()
+    images.scene(40, 40).crop((0, 0, *size)).save(out, "PNG")
+    assert picture(system, key, "trim=255", out.getvalue()).size == size
+
+
 # Six vertical stripes: where a cut is made shows in its colours.
 STRIPES = ["red", "lime", "blue", "yellow", "cyan", "magenta"]
 
