@@ -61,11 +61,19 @@ static bool may_have_alpha(const struct steps *s, const struct params *p)
     return encode_has_alpha(p->format != IMAGE_UNKNOWN ? p->format : s->format) || s->format == IMAGE_SVG;
 }
 
-/* A turn by any angle comes before the resize, as in sharp: the box around it is what is resized. */
-static int turn_askew(struct steps *s, const struct plan *plan)
+/* What is behind the picture unless the request says: nothing where the result can have that, else black. */
+static void background_of(const struct params *p, bool alpha, uint8_t rgba[4])
 {
     static const uint8_t clear[4] = {0, 0, 0, 0};
     static const uint8_t black[4] = {0, 0, 0, 255};
+    memcpy(rgba, p->has_background ? p->background : alpha ? clear : black, 4);
+    if (!alpha)
+        rgba[3] = 255;
+}
+
+/* A turn by any angle comes before the resize, as in sharp: the box around it is what is resized. */
+static int turn_askew(struct steps *s, const struct plan *plan)
+{
     const struct params *p = plan->params;
     uint32_t width, height;
     geometry_turn(p, (uint32_t)vips_image_get_width(s->at), steps_frame_height(s), &width, &height);
@@ -75,9 +83,7 @@ static int turn_askew(struct steps *s, const struct plan *plan)
         return steps_fail_too_large(s, DETAIL_TURNED, most, pixels * steps_frames(s));
     bool alpha = may_have_alpha(s, p);
     uint8_t rgba[4];
-    memcpy(rgba, p->has_background ? p->background : alpha ? clear : black, sizeof(rgba));
-    if (!alpha)
-        rgba[3] = 255;
+    background_of(p, alpha, rgba);
     return steps_turn_askew(s, p, rgba, alpha);
 }
 
@@ -250,13 +256,13 @@ int convert_look(struct steps *s, struct plan *plan, struct source_size *size)
 
 int convert_make(struct steps *s, struct plan *plan)
 {
-    static const uint8_t black[4] = {0, 0, 0, 255};
-    const uint8_t *background = plan->params->has_background ? plan->params->background : black;
+    uint8_t background[4];
     int err = load_checked(s, plan->limits);
     if (err || (err = open_pages(s, plan)) || (err = cut(s, plan)) || (err = make_plan(s, plan)) ||
         (err = scale(s, plan)) || (err = steps_eight_bits(s)))
         return err;
     bool alpha = encode_has_alpha(plan->format);
+    background_of(plan->params, alpha, background);
     if ((!alpha && (err = steps_flatten(s, background))) ||
         (err = steps_canvas(s, plan->params, &plan->g, background, alpha)) || (err = filter(s, plan->params)))
         return err;

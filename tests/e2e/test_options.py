@@ -200,6 +200,22 @@ def test_contain_puts_the_picture_at_the_position(system, key, position, where):
     assert tuple(column[(where + 50) % 100]) == (255, 99, 71)
 
 
+@pytest.mark.parametrize(
+    ("query", "clear"),
+    [("format=png", True), ("format=webp", True), ("format=gif", True), ("format=png&background=black", False), ("format=jpeg", False),
+     ("format=jpeg&background=0000", False), ("format=auto", False)],
+)
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
+def test_the_canvas_is_clear_where_the_format_can(system, key, mode, query, clear):
+    out = io.BytesIO()
+    Image.new(mode, (60, 20), "white").save(out, "PNG")
+    clear = clear or (mode == "RGBA" and query == "format=auto")  # which is PNG then
+    got = picture(system, key, f"width=30&height=30&fit=contain&{query}", out.getvalue()).convert("RGBA")
+    red, green, blue, alpha = got.getpixel((0, 0))
+    assert alpha == 0 if clear else alpha == 255 and max(red, green, blue) <= 3
+    assert min(got.getpixel((15, 15))) >= 252
+
+
 @pytest.mark.parametrize("position", ["entropy", "attention"])
 def test_interest_is_found_where_vips_finds_it(system, key, tmp_path, position):
     blank = Image.new("RGB", (800, 200), (90, 90, 90))
