@@ -4,6 +4,7 @@
 
 #include "cavage/err.h"
 #include "metadata.h"
+#include "quality.h"
 
 /* 8.15 replaced "strip" by "keep". What is to be kept is picked before, so that it is all or nothing here. */
 #if VIPS_MAJOR_VERSION > 8 || VIPS_MINOR_VERSION >= 15
@@ -106,68 +107,49 @@ int encode(VipsImage *image, enum image_format format, const struct params *para
     return save(image, format, params, quality, data, len);
 }
 
-/* Take a result that fits in the place of one with less quality. */
-static bool take(void **best, size_t *best_len, void *data, size_t len, size_t max)
+static bool has_quality(enum image_format format, const struct params *p)
 {
-    if (len > max) {
-        g_free(data);
-        return false;
-    }
-    g_free(*best);
-    *best = data;
-    *best_len = len;
-    return true;
+    return image_format_has_quality(format) && !p->lossless;
 }
 
-/* Between low, which fits, and high, which does not, halve until they are neighbours. */
-static int search(VipsImage *image, enum image_format format, const struct params *p, int high, void **best,
-                  size_t *best_len)
+/* Encode with one quality. *data becomes the result when it fits, in the place of one with less. */
+static int try(VipsImage *image, enum image_format format, const struct params *p, struct quality *q, int quality,
+               void **data, size_t *len)
 {
-    int low = 1;
-    while (high - low > 1) {
-        int middle = (low + high) / 2;
-        void *data;
-        size_t len;
-        int err = save(image, format, p, middle, &data, &len);
-        if (err)
-            return err;
-        if (take(best, best_len, data, len, p->max_bytes))
-            low = middle;
-        else
-            high = middle;
+    void *made;
+    size_t made_len;
+    /* What has no quality has settings all the same. */
+    int err = save(image, format, p, has_quality(format, p) ? quality : encoders[format].quality, &made, &made_len);
+    if (err)
+        return err;
+    if (!quality_take(q, quality, made_len)) {
+        g_free(made);
+        return 0;
     }
+    g_free(*data);
+    *data = made;
+    *len = made_len;
     return 0;
 }
 
 int encode_within(VipsImage *image, enum image_format format, const struct params *params, void **data, size_t *len)
 {
-    bool has_quality = image_format_has_quality(format) && !params->lossless;
-    int high = has_quality ? (params->quality > 0 ? (int)params->quality : 100) : encoders[format].quality;
-    void *best = NULL;
-    void *made;
-    size_t made_len;
+    int most = !has_quality(format, params) ? 1 : params->quality > 0 ? (int)params->quality : 100;
+    struct quality q;
+    int err = 0;
     *data = NULL;
-    int err = save(image, format, params, high, &made, &made_len);
-    if (err)
+    quality_begin(&q, has_quality(format, params) ? encoders[format].quality : 1, most, params->max_bytes);
+    for (int next; !err && (next = quality_next(&q)) != 0;)
+        err = try(image, format, params, &q, next, data, len);
+    if (err) {
+        g_free(*data);
+        *data = NULL;
         return err;
-    if (take(data, len, made, made_len, params->max_bytes))
-        return 0;
-    *len = made_len;
-    if (!has_quality || high == 1)
-        return ERR_RANGE;
-    err = save(image, format, params, 1, &made, &made_len);
-    if (err)
-        return err;
-    if (!take(&best, len, made, made_len, params->max_bytes)) {
-        *len = made_len < *len ? made_len : *len;
-        return ERR_RANGE;
     }
-    err = search(image, format, params, high, &best, len);
-    if (err)
-        g_free(best);
-    else
-        *data = best;
-    return err;
+    if (*data)
+        return 0;
+    *len = q.high_bytes;
+    return ERR_RANGE;
 }
 
 uint32_t encode_side_max(enum image_format format)
