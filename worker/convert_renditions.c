@@ -21,6 +21,7 @@ struct batch {
     /* Of each output. */
     struct {
         bool made;
+        bool may_share; /* its pixels as decoded are no more than may stay in memory */
         uint32_t page;
         bool all_pages;
         struct source_size size;
@@ -41,6 +42,14 @@ static struct plan plan_of(const struct batch *b, size_t i, size_t used)
                          .before = used};
 }
 
+/* A converter has memory for 8 bytes of each pixel that is allowed; half of it is left to the output that is being made. */
+enum { SHARED_BYTES = 4 };
+
+static bool may_share(const struct batch *b, const struct steps *s)
+{
+    return VIPS_IMAGE_SIZEOF_IMAGE(s->at) <= SHARED_BYTES * b->limits->of[LIMIT_TOTAL_PIXELS_IN][s->format];
+}
+
 static int look(struct batch *b, size_t i)
 {
     struct steps s = begin(b);
@@ -48,6 +57,7 @@ static int look(struct batch *b, size_t i)
     int err = convert_look(&s, &plan, &b->outputs[i].size);
     b->outputs[i].page = s.page;
     b->outputs[i].all_pages = s.all_pages;
+    b->outputs[i].may_share = !err && may_share(b, &s);
     convert_finish(&s);
     return err;
 }
@@ -121,11 +131,11 @@ static bool is_wanted(const struct batch *b, const size_t order[RENDITIONS_MAX],
     return false;
 }
 
-/* What is decoded for the first of them has to do for all. One alone decodes as it goes. */
+/* What is decoded for the first of them has to do for all. One alone decodes as it goes, and so does each of what is too large. */
 static int make_alike(struct batch *b, const size_t order[RENDITIONS_MAX], size_t count, size_t *used)
 {
     source_forget(&b->source);
-    b->source.shared = count > 1;
+    b->source.shared = count > 1 && b->outputs[order[0]].may_share;
     b->source.coarse = b->outputs[order[0]].size.shrink;
     for (size_t i = 1; i < count; i++)
         if (b->outputs[order[i]].size.shrink < b->source.coarse)

@@ -289,9 +289,51 @@ static int group_close(void **state)
     return 0;
 }
 
+/* An image of 16 bits with transparency: 8 bytes a pixel. */
+static struct blob make_deep(int width, int height)
+{
+    VipsImage *image = scene(width, height, 1);
+    VipsImage *deep = NULL, *clear = NULL;
+    struct blob b = {NULL, 0};
+    void *data = NULL;
+    assert_int_equal(vips_colourspace(image, &deep, VIPS_INTERPRETATION_RGB16, NULL), 0);
+    assert_int_equal(vips_addalpha(deep, &clear, NULL), 0);
+    assert_int_equal(vips_image_write_to_buffer(clear, ".png", &data, &b.len, NULL), 0);
+    g_object_unref(image);
+    g_object_unref(deep);
+    g_object_unref(clear);
+    b.data = malloc(b.len);
+    assert_non_null(b.data);
+    memcpy(b.data, data, b.len);
+    g_free(data);
+    return b;
+}
+
+/* What libvips has at most is told for the whole process, so this comes before other tests. */
+static void test_what_takes_too_much_memory_is_not_kept(void **state)
+{
+    static const char query[] = "output=a:width=30,format=jpeg&output=b:width=20,format=jpeg";
+    /* Narrow and high, since lines are held in any case. */
+    enum { NARROW = 300, TALL = 9000, DECODED = NARROW * TALL * 8 };
+    struct blob in = make_deep(NARROW, TALL);
+    struct renditions r = parsed(query);
+    struct limits tight = wide;
+    struct convert_answer a;
+    (void)state;
+    tight.of[LIMIT_TOTAL_PIXELS_IN][IMAGE_PNG] = NARROW * TALL;
+    convert_renditions(&r, in.data, in.len, &tight, out, OUT_BYTES, &a);
+    assert_int_equal(a.outcome, OUTCOME_OK);
+    assert_true(vips_tracked_get_mem_highwater() < DECODED);
+    a = run(&in, query, OUT_BYTES);
+    assert_int_equal(a.outcome, OUTCOME_OK);
+    assert_true(vips_tracked_get_mem_highwater() >= DECODED);
+    free(in.data);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_takes_too_much_memory_is_not_kept),
         cmocka_unit_test(test_outputs_are_as_if_alone),
         cmocka_unit_test(test_dimensions_are_as_if_alone_at_every_size),
         cmocka_unit_test(test_pages_are_chosen_by_each_output),
