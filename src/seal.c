@@ -112,8 +112,6 @@ static struct peer *peer_find(struct seal *s, const struct id *boot)
     struct peer *p = *bucket_of(s, boot);
     while (p && !id_equal(&p->boot, boot))
         p = p->next;
-    if (p)
-        p->used = ++s->uses;
     return p;
 }
 
@@ -149,7 +147,6 @@ static struct peer *peer_make(struct seal *s, const struct id *boot)
         forget_oldest(s);
     struct peer **bucket = bucket_of(s, boot);
     p->boot = *boot;
-    p->used = ++s->uses;
     p->sent = s->sent;
     p->next = *bucket;
     *bucket = p;
@@ -237,6 +234,7 @@ int seal_wrap(struct seal *s, const struct id *receiver, uint8_t *data, size_t l
     int err = prepare_out(s, p);
     if (err)
         return err;
+    p->used = ++s->uses;
     uint64_t counter = ++p->sent;
     if (s->sent < counter)
         s->sent = counter;
@@ -279,13 +277,15 @@ static enum seal_verdict parse(const struct seal *s, const uint8_t *seal, struct
     return out->addressed && !id_equal(&out->receiver, &s->boot) ? SEAL_NOT_FOR_US : SEAL_OPENED;
 }
 
-/* Take note of an authentic message. The key that opened it is kept for the next one. */
+/* Take note of an authentic message; no other is a use of its sender, or strangers would choose who is forgotten. The key that opened it is
+ * kept for the next one. */
 static enum seal_verdict admit(struct seal *s, struct peer *p, const struct parsed *m, struct aead *fresh)
 {
     if (!p)
         p = peer_make(s, &m->sender);
     if (!p)
         return SEAL_FORGED; /* no memory: not to be told from a replay later, so not taken */
+    p->used = ++s->uses;
     window_take(&p->in[m->addressed].window, m->counter);
     if (fresh->cipher != AEAD_NONE) {
         aead_close(&p->in[m->addressed].aead);

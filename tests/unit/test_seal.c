@@ -311,6 +311,34 @@ static void test_forgotten_peers_never_repeat_a_counter(void **state)
     }
 }
 
+/* A frame from a boot of its own, which is gone again. */
+static void wrap_from(const struct id *boot, const struct id *to, uint8_t message[ROOM])
+{
+    struct seal *s = end_of(boot, "1 " KEY_1);
+    wrap(s, to, message);
+    seal_free(s);
+}
+
+/* What does not open keeps no boot of the past in the place of a live one. */
+static void test_refused_frames_keep_nobody_remembered(void **state)
+{
+    struct pair *p = *state;
+    uint8_t live[ROOM], past[PEERS][ROOM];
+
+    for (unsigned i = 0; i < PEERS; i++) {
+        struct id other = {{'x', (uint8_t)i}};
+        wrap_from(&other, &id_b, past[i]);
+    }
+    for (unsigned i = 0; i + 1 < PEERS; i++)
+        assert_int_equal(unwrap(p->b, past[i], ROOM), SEAL_OPENED);
+    wrap(p->a, &id_b, live);
+    assert_int_equal(unwrap(p->b, live, ROOM), SEAL_OPENED);
+    for (unsigned i = 0; i + 1 < PEERS; i++)
+        assert_int_equal(unwrap(p->b, past[i], ROOM), SEAL_REPLAYED);
+    assert_int_equal(unwrap(p->b, past[PEERS - 1], ROOM), SEAL_OPENED); /* for which one is forgotten */
+    assert_int_equal(unwrap(p->b, live, ROOM), SEAL_REPLAYED);
+}
+
 static void test_key_file_is_parsed_strictly(void **state)
 {
     (void)state;
@@ -386,6 +414,7 @@ int main(void)
         PAIR(test_foreign_keys),
         PAIR(test_rotation_in_steps_loses_nothing),
         PAIR(test_forgotten_peers_never_repeat_a_counter),
+        PAIR(test_refused_frames_keep_nobody_remembered),
         cmocka_unit_test(test_key_file_is_parsed_strictly),
         cmocka_unit_test(test_key_file_must_be_private),
     };
