@@ -123,17 +123,24 @@ static void peer_free(struct peer *p)
     free(p);
 }
 
-static void forget_oldest(struct seal *s)
+/* Frames for nobody can be had from boots of the past, as many as there ever were; who named us in a frame that opened lives beside us. */
+static bool goes_before(const struct peer *a, const struct peer *b)
 {
-    struct peer **oldest = NULL;
+    bool a_named_us = a->in[1].window.highest > 0, b_named_us = b->in[1].window.highest > 0;
+    return a_named_us != b_named_us ? b_named_us : a->used < b->used;
+}
+
+static void forget_one(struct seal *s)
+{
+    struct peer **first = NULL;
     for (size_t i = 0; i < BUCKETS; i++)
         for (struct peer **at = &s->buckets[i]; *at; at = &(*at)->next)
-            if (!oldest || (*at)->used < (*oldest)->used)
-                oldest = at;
-    if (!oldest)
+            if (!first || goes_before(*at, *first))
+                first = at;
+    if (!first)
         return;
-    struct peer *p = *oldest;
-    *oldest = p->next;
+    struct peer *p = *first;
+    *first = p->next;
     peer_free(p);
     s->peer_count--;
 }
@@ -144,7 +151,7 @@ static struct peer *peer_make(struct seal *s, const struct id *boot)
     if (!p)
         return NULL;
     if (s->peer_count == s->peers_max)
-        forget_oldest(s);
+        forget_one(s);
     struct peer **bucket = bucket_of(s, boot);
     p->boot = *boot;
     p->sent = s->sent;
@@ -185,7 +192,7 @@ int seal_new(const struct id *boot, const struct seal_keys *keys, size_t peers_m
 static void forget_all(struct seal *s)
 {
     while (s->peer_count > 0)
-        forget_oldest(s);
+        forget_one(s);
 }
 
 void seal_free(struct seal *s)

@@ -50,8 +50,9 @@ enum seal_verdict {
 
 struct seal;
 
-/* boot is this end's; keys are copied. At most peers_max boots of others are remembered, the ones unused longest make room: from then on their
- * frames could be replayed, but a boot that is gone so long is one that was replaced. ERR_NOMEM, ERR_INTERNAL. */
+/* boot is this end's; keys are copied. At most peers_max boots of others are remembered. Those make room first of which no frame that named us
+ * was opened, and then the ones unused longest: from then on their frames could be replayed, but a boot that is gone so long is one that was
+ * replaced. ERR_NOMEM, ERR_INTERNAL. */
 int seal_new(const struct id *boot, const struct seal_keys *keys, size_t peers_max, struct seal **out);
 /* Wipes all keys. */
 void seal_free(struct seal *s);

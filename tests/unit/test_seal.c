@@ -319,6 +319,23 @@ static void wrap_from(const struct id *boot, const struct id *to, uint8_t messag
     seal_free(s);
 }
 
+/* Frames that name nobody can be had from many boots of the past. They make none forgotten whose frames open once. */
+static void test_frames_for_nobody_make_no_named_peer_forgotten(void **state)
+{
+    struct pair *p = *state;
+    uint8_t named[ROOM], unnamed[ROOM];
+
+    wrap(p->a, &id_b, named);
+    assert_int_equal(unwrap(p->b, named, ROOM), SEAL_OPENED);
+    for (unsigned i = 0; i < 2 * PEERS; i++) {
+        struct id other = {{'x', (uint8_t)i}};
+        wrap_from(&other, &nobody, unnamed);
+        assert_int_equal(unwrap(p->b, unnamed, ROOM), SEAL_OPENED);
+        wrap(p->b, &other, unnamed); /* an answer counts for nothing either */
+    }
+    assert_int_equal(unwrap(p->b, named, ROOM), SEAL_REPLAYED);
+}
+
 /* What does not open keeps no boot of the past in the place of a live one. */
 static void test_refused_frames_keep_nobody_remembered(void **state)
 {
@@ -414,6 +431,7 @@ int main(void)
         PAIR(test_foreign_keys),
         PAIR(test_rotation_in_steps_loses_nothing),
         PAIR(test_forgotten_peers_never_repeat_a_counter),
+        PAIR(test_frames_for_nobody_make_no_named_peer_forgotten),
         PAIR(test_refused_frames_keep_nobody_remembered),
         cmocka_unit_test(test_key_file_is_parsed_strictly),
         cmocka_unit_test(test_key_file_must_be_private),
