@@ -57,10 +57,8 @@ static int parse_line(const char *at, const char *end, struct seal_keys *out)
     return err;
 }
 
-int seal_keys_parse(const char *text, struct seal_keys *out, unsigned *line)
+static int parse_lines(const char *text, struct seal_keys *out, unsigned *line)
 {
-    memset(out, 0, sizeof(*out));
-    *line = 0;
     for (const char *at = text; *at != '\0';) {
         const char *end = at + strcspn(at, "\n");
         ++*line;
@@ -72,14 +70,24 @@ int seal_keys_parse(const char *text, struct seal_keys *out, unsigned *line)
     return out->count > 0 ? ERR_OK : ERR_NOTFOUND;
 }
 
+int seal_keys_parse(const char *text, struct seal_keys *out, unsigned *line)
+{
+    memset(out, 0, sizeof(*out));
+    *line = 0;
+    int err = parse_lines(text, out, line);
+    if (err != ERR_OK)
+        seal_keys_wipe(out); /* of the keys before the fault */
+    return err;
+}
+
 int seal_keys_load(const char *path, struct seal_keys *out, unsigned *line)
 {
     size_t len;
     char *text = malloc(SEAL_KEY_FILE_MAX);
-    if (!text)
-        return ERR_NOMEM;
     memset(out, 0, sizeof(*out));
     *line = 0;
+    if (!text)
+        return ERR_NOMEM;
     int err = fs_read_private(path, text, SEAL_KEY_FILE_MAX, &len);
     if (err == ERR_OK)
         err = strlen(text) == len ? seal_keys_parse(text, out, line) : ERR_INVALID;

@@ -31,7 +31,7 @@ struct seal_keys {
 };
 
 /* Read "ID KEY" lines: a decimal number from 1 to 2^32 - 1, and 64 hex digits. '#' begins a comment. *line gets the line at fault. ERR_INVALID;
- * ERR_EXISTS: an id comes twice; ERR_FULL: too many; ERR_NOTFOUND: none. The caller wipes *out. */
+ * ERR_EXISTS: an id comes twice; ERR_FULL: too many; ERR_NOTFOUND: none. On success the caller wipes *out; otherwise it holds none. */
 int seal_keys_parse(const char *text, struct seal_keys *out, unsigned *line);
 /* The same from a file, which must be ours and closed to others: ERR_DENIED. *line is 0 when it could not be read. */
 int seal_keys_load(const char *path, struct seal_keys *out, unsigned *line);

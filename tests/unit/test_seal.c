@@ -393,6 +393,21 @@ static void test_key_file_is_parsed_strictly(void **state)
     }
 }
 
+static void test_refused_key_file_leaves_no_key(void **state)
+{
+    (void)state;
+    static const struct seal_keys none;
+    static const char *const cases[] = {"1 " KEY_1 "\nx", "1 " KEY_1 "\n2 " KEY_2 "\n1 " KEY_2,
+                                        "1 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1x"};
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct seal_keys keys;
+        unsigned line;
+        assert_int_not_equal(seal_keys_parse(cases[i], &keys, &line), ERR_OK);
+        assert_memory_equal(&keys, &none, sizeof(keys));
+    }
+}
+
 static void test_key_file_must_be_private(void **state)
 {
     (void)state;
@@ -434,6 +449,7 @@ int main(void)
         PAIR(test_frames_for_nobody_make_no_named_peer_forgotten),
         PAIR(test_refused_frames_keep_nobody_remembered),
         cmocka_unit_test(test_key_file_is_parsed_strictly),
+        cmocka_unit_test(test_refused_key_file_leaves_no_key),
         cmocka_unit_test(test_key_file_must_be_private),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
