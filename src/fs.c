@@ -120,7 +120,7 @@ int fs_read_private(const char *path, char *buf, size_t size, size_t *len)
     struct stat st;
     if (size == 0)
         return ERR_RANGE;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0)
         return errno == ELOOP ? ERR_DENIED : err_from_errno(errno);
     int err = fstat(fd, &st) == 0 ? ERR_OK : ERR_IO;

@@ -130,6 +130,26 @@ static void test_read_gives_the_whole_file_or_nothing(void **state)
     assert_int_equal(fs_read(in_dir("empty"), buf, 0, &len), ERR_RANGE);
 }
 
+/* A pipe without a writer would hold its reader up. */
+static void test_secret_is_read_from_a_plain_private_file_only(void **state)
+{
+    (void)state;
+    enum { STUCK_S = 10 };
+    char buf[8];
+    size_t len;
+    assert_int_equal(fs_write_atomic(in_dir("secret"), "1234567", 7, 0600), ERR_OK);
+    assert_int_equal(fs_read_private(in_dir("secret"), buf, sizeof(buf), &len), ERR_OK);
+    assert_string_equal(buf, "1234567");
+    assert_int_equal(chmod(in_dir("secret"), 0604), 0);
+    assert_int_equal(fs_read_private(in_dir("secret"), buf, sizeof(buf), &len), ERR_DENIED);
+    assert_int_equal(symlink("seven", in_dir("link")), 0);
+    assert_int_equal(fs_read_private(in_dir("link"), buf, sizeof(buf), &len), ERR_DENIED);
+    assert_int_equal(mkfifo(in_dir("pipe"), 0600), 0);
+    alarm(STUCK_S);
+    assert_int_equal(fs_read_private(in_dir("pipe"), buf, sizeof(buf), &len), ERR_DENIED);
+    alarm(0);
+}
+
 static size_t count_files(const char *path)
 {
     size_t count = 0;
@@ -205,6 +225,7 @@ int main(void)
         cmocka_unit_test(test_mkdirs_refuses_a_file_in_the_way),
         cmocka_unit_test(test_private_dir_is_made_private_and_refused_when_open),
         cmocka_unit_test(test_read_gives_the_whole_file_or_nothing),
+        cmocka_unit_test(test_secret_is_read_from_a_plain_private_file_only),
         cmocka_unit_test(test_write_atomic_replaces_and_leaves_nothing_aside),
         cmocka_unit_test(test_sync_parent_finds_the_folder),
         cmocka_unit_test(test_lock_is_held_once),
