@@ -236,14 +236,15 @@ static bool is_idle(const struct dispatch *d, const struct fleet *fleet, const s
 /* When its oldest job has been out for so long that the worker counts as slow for that; INT64_MAX: never. */
 static int64_t overdue_us(const struct fleet *fleet, const struct peer *peer)
 {
-    const int64_t longest_us = INT64_C(3600) * 1000 * 1000;
+    const int64_t longest_us = INT64_C(3600) * 1000 * 1000, pace_most_milli = 100 * 1000 * 1000;
     const struct job *job = peer->jobs.first;
 
     if (!peer->usable || !job || job->starts >= STARTS_MAX || job->previous.sequence > 0 || fleet->best_milli == 0)
         return INT64_MAX;
     int64_t cost_us = job->entry.cost_us > peer->cost_us ? job->entry.cost_us : peer->cost_us;
-    int64_t slow_milli = bounded(fleet->best_milli, 0, INT32_MAX) * SLOW_MILLI / WHOLE * STUCK_WAITS;
-    return job->current.sent_us + bounded(slow_milli / WHOLE * bounded(cost_us, 1, INT32_MAX), STUCK_US, longest_us);
+    /* A pace is about one, so its thousandths count: divided last. The product of the bounds is below 2^61. */
+    int64_t slow_milli = bounded(fleet->best_milli, 0, pace_most_milli) * SLOW_MILLI / WHOLE * STUCK_WAITS;
+    return job->current.sent_us + bounded(slow_milli * bounded(cost_us, 1, INT32_MAX) / WHOLE, STUCK_US, longest_us);
 }
 
 static const struct peer *idlest(const struct dispatch *d, const struct fleet *fleet, const struct job *job)

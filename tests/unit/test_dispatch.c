@@ -464,6 +464,37 @@ static void test_job_of_a_worker_that_stands_still_is_hedged(void **state)
     assert_int_equal(stats.requeued + stats.sent + stats.queued, 0);
 }
 
+/* Where jobs take two fifths of their estimated cost, five times that is twice the cost: neither the cost itself nor the least. */
+static void test_hedge_is_due_by_the_pace_of_the_best_worker(void **state)
+{
+    (void)state;
+    struct dispatch_action action;
+
+    up(0, 1, 1000);
+    up(1, 2, 1000);
+    for (uint64_t id = 1; id <= 101; id++) {
+        struct dispatch_job job = {
+            .id = id, .customer = 1, .cost_us = 100 * MS, .deadline_us = now_us + 10 * 1000 * MS};
+        assert_int_equal(dispatch_submit(d, now_us, &job), ERR_OK);
+        assert_true(next(&action));
+        assert_int_equal(action.job, id);
+        if (id == 101)
+            break;
+        tick_until(now_us + 39 * MS);
+        for (size_t p = 0; p < 2; p++)
+            if (p != action.peer)
+                status(p, (uint8_t)(1 + p), 0, 1000);
+        assert_int_equal(result(action.peer, (uint8_t)(1 + action.peer), id, action.sequence, OUTCOME_OK, 1000),
+                         DISPATCH_ANSWER);
+    }
+    tick_at(now_us + 190 * MS);
+    expect_nothing();
+    tick_at(now_us + 10 * MS);
+    assert_true(next(&action));
+    assert_int_equal(action.type, DISPATCH_SEND);
+    assert_int_equal(action.job, 101);
+}
+
 static void test_lost_hedge_leaves_the_job_where_it_was(void **state)
 {
     (void)state;
@@ -1394,6 +1425,7 @@ int main(void)
         TEST(test_slow_worker_is_tried_again_and_believed),
         TEST(test_worker_that_stands_still_is_avoided_before_it_is_silent),
         TEST(test_job_of_a_worker_that_stands_still_is_hedged),
+        TEST(test_hedge_is_due_by_the_pace_of_the_best_worker),
         TEST(test_lost_hedge_leaves_the_job_where_it_was),
         TEST(test_hedged_job_is_not_hedged_again),
         TEST(test_job_of_two_lost_workers_fails_though_it_was_hedged),
