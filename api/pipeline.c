@@ -86,8 +86,7 @@ static void send_job(struct pipeline *p, int64_t now_us, const struct dispatch_a
     }
     if (peer_send(p->places[a->peer].peer, a) == 0)
         return;
-    dispatch_send_refused(p->dispatch, now_us, a->peer, a->job);
-    if (r)
+    if (dispatch_send_refused(p->dispatch, now_us, a->peer, a->job) && r)
         overload_unsent(p->api->overload, r);
 }
 

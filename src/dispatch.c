@@ -183,7 +183,7 @@ static void peer_refused(struct dispatch *d, struct peer *peer)
     peer->refused_until_us = d->now_us + RETRY_REFUSED_US;
 }
 
-void dispatch_send_refused(struct dispatch *d, int64_t now_us, size_t peer, uint64_t job)
+bool dispatch_send_refused(struct dispatch *d, int64_t now_us, size_t peer, uint64_t job)
 {
     struct peer *p = &d->peers[peer];
     struct job *j = job_table_find(&d->table, job);
@@ -191,11 +191,12 @@ void dispatch_send_refused(struct dispatch *d, int64_t now_us, size_t peer, uint
     pass_time(d, now_us);
     peer_refused(d, p);
     if (!j || j->state != JOB_SENT || j->current.peer != peer)
-        return;
+        return false;
     /* The number was not used; take it back, so that no credit is gone with it, unless a HELLO has told of it. */
     if (j->current.sequence == p->sent && p->told_sent < p->sent)
         p->sent--;
     job_requeue(d, j, REQUEUE_NOT_STARTED);
+    return j->state == JOB_QUEUED;
 }
 
 void dispatch_status(struct dispatch *d, int64_t now_us, const struct wire_status *m)

@@ -124,8 +124,12 @@ void job_requeue(struct dispatch *d, struct job *job, enum requeue_reason reason
 {
     if (reason == REQUEUE_CRASHED)
         job->crashes++;
-    if (reason != REQUEUE_NOT_STARTED && job->crashes < CRASHES_MAX && return_to_hedged(d, job)) {
+    if (job->crashes < CRASHES_MAX && return_to_hedged(d, job)) {
         job->previous.open = reason == REQUEUE_GONE;
+        if (reason == REQUEUE_NOT_STARTED) {
+            job->previous = (struct attempt){0};
+            job->starts--;
+        }
         return;
     }
     leave_peer(d, job);

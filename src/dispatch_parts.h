@@ -167,7 +167,7 @@ enum requeue_reason {
 };
 /* QUEUED, just popped, to SENT. */
 void job_send(struct dispatch *d, struct job *job, size_t peer);
-/* SENT to QUEUED at the head; or to FAILED when it may not be tried again. */
+/* SENT to QUEUED at the head; or to FAILED when it may not be tried again. A second copy is no more, and the job SENT where the first is still out. */
 void job_requeue(struct dispatch *d, struct job *job, enum requeue_reason reason);
 /* SENT at one worker to SENT at another, while the first goes on: the first result wins. */
 void job_hedge(struct dispatch *d, struct job *job, size_t peer);

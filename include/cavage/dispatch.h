@@ -106,9 +106,9 @@ void dispatch_peer_reuse(struct dispatch *d, int64_t now_us, size_t peer);
 int dispatch_submit(struct dispatch *d, int64_t now_us, const struct dispatch_job *job);
 /* The client left: forget the job, and cancel it where it runs. Unknown ids are ignored. */
 void dispatch_cancel(struct dispatch *d, int64_t now_us, uint64_t job);
-/* The send of an action SEND failed: the job is queued again at the head; no attempt is counted; the peer gets nothing until its next STATUS,
- * dispatch_peer_ready, or 5 ms later. */
-void dispatch_send_refused(struct dispatch *d, int64_t now_us, size_t peer, uint64_t job);
+/* The send of an action SEND failed: the job is queued again at the head, or it was a second copy, and the first is still out; no attempt is counted; the
+ * peer gets nothing until its next STATUS, dispatch_peer_ready, or 5 ms later. True: the job is queued. */
+bool dispatch_send_refused(struct dispatch *d, int64_t now_us, size_t peer, uint64_t job);
 /* The peer's socket takes messages again (bus_push_fd tells). To call it is optional. */
 void dispatch_peer_ready(struct dispatch *d, int64_t now_us, size_t peer);
 

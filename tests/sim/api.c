@@ -134,8 +134,8 @@ static void send_job(struct sim *s, int node, const struct dispatch_action *a)
     book(s, node, request, true);
     if (!s->net.lines[node][to].told_up || (!sim_is_quiet(s) && noise_chance(&n, (unsigned)s->plan->refused_sends))) {
         sim_trace(s, "api %d cannot send job %llu to worker %zu", node, (unsigned long long)a->job, a->peer);
-        dispatch_send_refused(api->dispatch, sim_clock(s, node), a->peer, a->job);
-        book(s, node, request, false);
+        if (dispatch_send_refused(api->dispatch, sim_clock(s, node), a->peer, a->job))
+            book(s, node, request, false);
         return;
     }
     sim_trace(s, "api %d sends job %llu to worker %zu as %llu", node, (unsigned long long)a->job, a->peer,

@@ -513,6 +513,46 @@ static void test_lost_hedge_leaves_the_job_where_it_was(void **state)
                      DISPATCH_ANSWER);
 }
 
+static void test_refused_hedge_leaves_the_job_where_it_was(void **state)
+{
+    (void)state;
+    struct dispatch_action action, second;
+
+    warm_up(200);
+    submit(200 + 1);
+    assert_true(next(&action));
+    tick_at(dispatch_next_us(d));
+    assert_true(next(&second));
+    /* By the worker, that drains; and by a socket. Neither counts as a start. */
+    struct wire_result m = {.sequence = second.sequence, .job = second.job, .outcome = OUTCOME_NOT_STARTED};
+    m.status = status_of(second.peer, (uint8_t)(1 + second.peer), second.sequence, second.sequence);
+    m.status.draining = true;
+    assert_int_equal(dispatch_result(d, now_us, &m), DISPATCH_DROP);
+    expect_nothing();
+    dispatch_stats(d, &stats);
+    assert_int_equal(stats.sent, 1);
+    assert_int_equal(stats.queued, 0);
+    up(2, 3, 8);
+    tick_at(now_us + 20 * MS);
+    assert_true(next(&second));
+    assert_int_equal(second.peer, 2);
+    assert_false(dispatch_send_refused(d, now_us, second.peer, second.job));
+    expect_nothing();
+    dispatch_peer_down(d, now_us, 2);
+    expect_nothing();
+    dispatch_stats(d, &stats);
+    assert_int_equal(stats.sent, 1);
+    assert_int_equal(stats.queued, 0);
+
+    /* Its worker is lost: one start was used. */
+    up(2, 4, 8);
+    dispatch_peer_down(d, now_us, action.peer);
+    expect_send(2, second.job, 1);
+    assert_int_equal(result(2, 4, second.job, 1, OUTCOME_OK, 8), DISPATCH_ANSWER);
+    dispatch_stats(d, &stats);
+    assert_int_equal(stats.sent + stats.queued, 0);
+}
+
 static void test_hedged_job_is_not_hedged_again(void **state)
 {
     (void)state;
@@ -1427,6 +1467,7 @@ int main(void)
         TEST(test_job_of_a_worker_that_stands_still_is_hedged),
         TEST(test_hedge_is_due_by_the_pace_of_the_best_worker),
         TEST(test_lost_hedge_leaves_the_job_where_it_was),
+        TEST(test_refused_hedge_leaves_the_job_where_it_was),
         TEST(test_hedged_job_is_not_hedged_again),
         TEST(test_job_of_two_lost_workers_fails_though_it_was_hedged),
         TEST(test_hedges_are_few_and_only_onto_idle_workers),
