@@ -207,9 +207,10 @@ bool conns_close_idlest_of(struct conns *conns, uint64_t owner)
         struct conn *conn = &conns->slots[i];
         pthread_mutex_lock(&conn->lock);
         bool closing = conn->state == CONN_CLOSING;
-        if (conn->owned && conn->owner == owner && conn->since_us < since_us && (closing || conn_is_idle(conn))) {
+        int64_t from_us = closing ? INT64_MIN : conn->since_us; /* one that is closing goes before all that are idle */
+        if (conn->owned && conn->owner == owner && from_us < since_us && (closing || conn_is_idle(conn))) {
             idlest = conn;
-            since_us = closing ? INT64_MIN : conn->since_us;
+            since_us = from_us;
         }
         pthread_mutex_unlock(&conn->lock);
     }

@@ -113,6 +113,25 @@ static void test_new_connection_is_not_idle_for_a_second(void **state)
     conns_remove(f->conns, conn);
 }
 
+static void test_connection_that_is_closing_goes_before_one_that_is_idle(void **state)
+{
+    struct fixture *f = *state;
+    struct conn *idle = add(f, 10, f->fds[0]), *closing = add(f, 20, f->fds[2]);
+    assert_true(conn_opened(idle, f->fds[0]) && conn_opened(closing, f->fds[2]));
+    idle->owned = closing->owned = true;
+    idle->owner = closing->owner = 7;
+    conn_close(f->conns, closing, LATER_US);
+    assert_false(conns_close_idlest_of(f->conns, 8));
+    assert_true(conns_close_idlest_of(f->conns, 7));
+    assert_false(closing->owned);
+    assert_true(idle->owned);
+    assert_int_equal(idle->state, CONN_OPEN);
+    assert_true(conns_close_idlest_of(f->conns, 7));
+    assert_false(idle->owned);
+    assert_int_equal(idle->state, CONN_CLOSING);
+    assert_false(conns_close_idlest_of(f->conns, 7));
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -121,6 +140,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_forgotten_slot_is_not_opened_by_its_old_connection, setup, teardown),
         cmocka_unit_test_setup_teardown(test_idlest_connection_with_nothing_unread_is_closed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_new_connection_is_not_idle_for_a_second, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_connection_that_is_closing_goes_before_one_that_is_idle, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
