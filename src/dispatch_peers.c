@@ -59,7 +59,7 @@ bool peers_let_large_go(const struct dispatch *d)
     return d->sent_of[LANE_LARGE] < (left > quarter_of(own) ? left : quarter_of(own));
 }
 
-/* Converters of one worker that large jobs may have. None is prefetched: a small one that comes is to be next. */
+/* Converters of one worker that large jobs may have. No more are there, so that none waits behind another: a small one that comes is to be next. */
 static size_t large_slots(const struct dispatch *d, size_t own)
 {
     if (own == 1 || d->small_us == 0 || d->now_us - d->small_us >= DISPATCH_SMALL_US)
