@@ -444,7 +444,7 @@ void dispatch_stats(const struct dispatch *d, struct dispatch_stats *out)
         if (peer->usable) {
             out->slots += peer->slots;
             out->busy += peer->busy;
-            out->own_slots_milli += peer->draining ? 0 : peer_own_slots_milli(peer);
+            out->own_slots_milli += peer_is_there(peer) ? peer_own_slots_milli(peer) : 0;
         }
     }
 }
@@ -452,8 +452,7 @@ void dispatch_stats(const struct dispatch *d, struct dispatch_stats *out)
 bool dispatch_has_worker(const struct dispatch *d)
 {
     for (size_t i = 0; i < d->peer_count; i++) {
-        const struct peer *peer = &d->peers[i];
-        if (peer->usable && !peer->draining && !peer->retired && peer->slots > 0)
+        if (peer_is_there(&d->peers[i]))
             return true;
     }
     return false;

@@ -81,11 +81,6 @@ void peer_learn_overdue(struct dispatch *d, const struct job *job)
     learn(d, &d->peers[job->current.peer], d->now_us - job->current.sent_us, job->entry.cost_us);
 }
 
-static bool is_there(const struct peer *peer)
-{
-    return peer->usable && !peer->draining && peer->slots > 0;
-}
-
 /* At least this slow by the job that is out longest, when no other has come back since: so a worker that stands still is noticed before its silence is. */
 static int64_t stuck_milli(const struct dispatch *d, const struct peer *peer)
 {
@@ -126,13 +121,13 @@ static struct fleet fleet_of(const struct dispatch *d, size_t waiting)
 
     for (size_t i = 0; i < d->peer_count; i++) {
         const struct peer *peer = &d->peers[i];
-        if (is_there(peer) && peer->paced == PACE_WINDOW &&
+        if (peer_is_there(peer) && peer->paced == PACE_WINDOW &&
             (fleet.best_milli == 0 || peer->pace_milli < fleet.best_milli))
             fleet.best_milli = peer->pace_milli;
     }
     for (size_t i = 0; i < d->peer_count; i++) {
         const struct peer *peer = &d->peers[i];
-        bool serves = is_there(peer) && (peer->inflight > 0 || peer->sent < peer->limit);
+        bool serves = peer_is_there(peer) && (peer->inflight > 0 || peer->sent < peer->limit);
         if (serves && slowness(d, &fleet, peer) == WHOLE) {
             fleet.slots += peer_own_slots(peer);
             fleet.jobs += peer->inflight;
@@ -230,7 +225,7 @@ bool peer_choose(struct dispatch *d, enum lane lane, size_t *peer)
 
 static bool is_idle(const struct dispatch *d, const struct fleet *fleet, const struct peer *peer)
 {
-    return is_there(peer) && peer->inflight + peer->busy_others < peer->slots && slowness(d, fleet, peer) == WHOLE;
+    return peer_is_there(peer) && peer->inflight + peer->busy_others < peer->slots && slowness(d, fleet, peer) == WHOLE;
 }
 
 /* When its oldest job has been out for so long that the worker counts as slow for that; INT64_MAX: never. */

@@ -199,6 +199,8 @@ void peers_note_small(struct dispatch *d);
 bool peers_let_large_go(const struct dispatch *d);
 /* A conversion ended there. */
 void peer_learn_service(struct peer *peer, const struct wire_result *m);
+/* It is given jobs when it has room for them: what it can do counts for those that wait. */
+bool peer_is_there(const struct peer *peer);
 /* Credit there, and room for a job of this lane. */
 bool peer_has_room(const struct dispatch *d, const struct peer *peer, enum lane lane);
 /* Converters there that this API can use, > 0. */

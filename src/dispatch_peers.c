@@ -9,10 +9,14 @@ static int64_t earlier(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+bool peer_is_there(const struct peer *peer)
+{
+    return peer->usable && !peer->draining && !peer->retired && peer->slots > 0;
+}
+
 static bool peer_has_credit(const struct peer *peer)
 {
-    return peer->usable && !peer->draining && !peer->retired && !peer->refused && peer->sent < peer->limit &&
-           peer->inflight < WIRE_HELD_MAX;
+    return peer_is_there(peer) && !peer->refused && peer->sent < peer->limit && peer->inflight < WIRE_HELD_MAX;
 }
 
 /* The worker shares its credit among the APIs that have work, two jobs a converter. Before it has told, as much as is in flight. */
@@ -54,7 +58,7 @@ bool peers_let_large_go(const struct dispatch *d)
 {
     size_t own = 0, kept = small_peak(d);
     for (size_t i = 0; i < d->peer_count; i++)
-        own += d->peers[i].usable && !d->peers[i].draining ? peer_own_slots(&d->peers[i]) : 0;
+        own += peer_is_there(&d->peers[i]) ? peer_own_slots(&d->peers[i]) : 0;
     size_t left = own > kept ? own - kept : 0;
     return d->sent_of[LANE_LARGE] < (left > quarter_of(own) ? left : quarter_of(own));
 }

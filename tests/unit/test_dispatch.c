@@ -381,6 +381,29 @@ static void test_uneven_jobs_make_no_worker_slow(void **state)
     }
 }
 
+/* Nobody waits for a quick one that will not be given anything more. */
+static void test_slow_worker_gets_work_when_the_quick_one_is_retired(void **state)
+{
+    (void)state;
+    struct dispatch_action action;
+    uint64_t id = 0;
+
+    up(0, 1, 8);
+    up(1, 2, 8);
+    while (id < 140)
+        run_job(++id, second_is_slow);
+    submit(++id);
+    assert_true(next(&action));
+    assert_int_equal(action.peer, 0);
+    dispatch_peer_retire(d, now_us, 0, true);
+    submit(++id);
+    assert_true(next(&action));
+    assert_int_equal(action.job, id);
+    assert_int_equal(action.peer, 1);
+    dispatch_stats(d, &stats);
+    assert_int_equal(stats.own_slots_milli, 4000);
+}
+
 static void test_slow_worker_is_tried_again_and_believed(void **state)
 {
     (void)state;
@@ -1462,6 +1485,7 @@ int main(void)
         TEST(test_least_loaded_worker_is_chosen_and_equals_take_turns),
         TEST(test_slow_worker_gets_work_only_when_the_queue_is_long),
         TEST(test_uneven_jobs_make_no_worker_slow),
+        TEST(test_slow_worker_gets_work_when_the_quick_one_is_retired),
         TEST(test_slow_worker_is_tried_again_and_believed),
         TEST(test_worker_that_stands_still_is_avoided_before_it_is_silent),
         TEST(test_job_of_a_worker_that_stands_still_is_hedged),
