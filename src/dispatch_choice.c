@@ -70,7 +70,10 @@ void peer_learn_pace(struct dispatch *d, const struct job *job, const struct att
     struct peer *peer = &d->peers[attempt->peer];
     int64_t out_us = d->now_us - attempt->sent_us;
 
-    if (m->outcome != OUTCOME_OK || peer->generation != attempt->generation)
+    if (peer->generation != attempt->generation)
+        return;
+    peer->result_us = d->now_us;
+    if (m->outcome != OUTCOME_OK)
         return;
     int64_t waited_us = m->wait_us < (uint64_t)out_us ? (int64_t)m->wait_us : out_us;
     learn(d, peer, out_us - waited_us, job->entry.cost_us);
@@ -228,7 +231,8 @@ static bool is_idle(const struct dispatch *d, const struct fleet *fleet, const s
     return peer_is_there(peer) && peer->inflight + peer->busy_others < peer->slots && slowness(d, fleet, peer) == WHOLE;
 }
 
-/* When its oldest job has been out for so long that the worker counts as slow for that; INT64_MAX: never. */
+/* When its oldest job has been out for so long that the worker counts as slow for that, and no other came back meanwhile; INT64_MAX: never. A job
+ * that is long by itself would be as long elsewhere. */
 static int64_t overdue_us(const struct fleet *fleet, const struct peer *peer)
 {
     const int64_t longest_us = INT64_C(3600) * 1000 * 1000, pace_most_milli = 100 * 1000 * 1000;
@@ -239,7 +243,8 @@ static int64_t overdue_us(const struct fleet *fleet, const struct peer *peer)
     int64_t cost_us = job->entry.cost_us > peer->cost_us ? job->entry.cost_us : peer->cost_us;
     /* A pace is about one, so its thousandths count: divided last. The product of the bounds is below 2^61. */
     int64_t slow_milli = bounded(fleet->best_milli, 0, pace_most_milli) * SLOW_MILLI / WHOLE * STUCK_WAITS;
-    return job->current.sent_us + bounded(slow_milli * bounded(cost_us, 1, INT32_MAX) / WHOLE, STUCK_US, longest_us);
+    int64_t since_us = peer->result_us > job->current.sent_us ? peer->result_us : job->current.sent_us;
+    return since_us + bounded(slow_milli * bounded(cost_us, 1, INT32_MAX) / WHOLE, STUCK_US, longest_us);
 }
 
 static const struct peer *idlest(const struct dispatch *d, const struct fleet *fleet, const struct job *job)

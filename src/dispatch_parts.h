@@ -99,6 +99,7 @@ struct peer {
     int64_t cost_us;
     int64_t pace_milli; /* time for each microsecond of cost */
     int64_t pace_us;    /* when it was learnt last */
+    int64_t result_us;  /* when a job came back last */
     unsigned paced;     /* results it is made of, as far as that matters */
     int64_t heard_us;
     int64_t hello_us; /* when the last HELLO went out */

@@ -518,6 +518,39 @@ static void test_hedge_is_due_by_the_pace_of_the_best_worker(void **state)
     assert_int_equal(action.job, 101);
 }
 
+static void test_job_that_is_long_by_itself_is_not_hedged(void **state)
+{
+    (void)state;
+    enum { JOBS = 12 };
+    struct dispatch_action sent[JOBS], second;
+    size_t quick = 0;
+
+    warm_up(100);
+    for (size_t i = 0; i < JOBS; i++) {
+        submit(200 + i);
+        assert_true(next(&sent[i]));
+    }
+    for (size_t i = 1; i < JOBS; i++)
+        if (sent[i].peer != sent[0].peer)
+            result(sent[i].peer, (uint8_t)(1 + sent[i].peer), sent[i].job, sent[i].sequence, OUTCOME_OK, 1000);
+    for (size_t i = 1; i < JOBS; i++) {
+        if (sent[i].peer != sent[0].peer)
+            continue;
+        tick_at(now_us + 15 * MS);
+        expect_nothing();
+        struct wire_result m = {.sequence = sent[i].sequence, .job = sent[i].job, .outcome = OUTCOME_OK};
+        m.status = status_of(sent[i].peer, (uint8_t)(1 + sent[i].peer), sent[i].sequence, 1000);
+        m.status.held[m.status.held_count++] = sent[0].sequence;
+        assert_int_equal(dispatch_result(d, now_us, &m), DISPATCH_ANSWER);
+        quick++;
+    }
+    assert_in_range(quick, 4, 6);
+    tick_at(now_us + 60 * MS); /* nothing comes back any more */
+    assert_true(next(&second));
+    assert_int_equal(second.type, DISPATCH_SEND);
+    assert_int_equal(second.job, sent[0].job);
+}
+
 static void test_lost_hedge_leaves_the_job_where_it_was(void **state)
 {
     (void)state;
@@ -1490,6 +1523,7 @@ int main(void)
         TEST(test_worker_that_stands_still_is_avoided_before_it_is_silent),
         TEST(test_job_of_a_worker_that_stands_still_is_hedged),
         TEST(test_hedge_is_due_by_the_pace_of_the_best_worker),
+        TEST(test_job_that_is_long_by_itself_is_not_hedged),
         TEST(test_lost_hedge_leaves_the_job_where_it_was),
         TEST(test_refused_hedge_leaves_the_job_where_it_was),
         TEST(test_hedged_job_is_not_hedged_again),
