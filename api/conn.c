@@ -15,6 +15,8 @@ enum { CLOSING_ROOM = 256, FDS_MAX = 1 << 20, FRESH_US = 1000 * 1000 };
 struct conns {
     size_t capacity;
     struct conn *slots;
+    /* By slot: it is not FREE. Read without a lock, so that a look at the few of many slots that are in use costs little. */
+    atomic_bool *taken;
     size_t fd_count;
     _Atomic(struct conn *) *by_fd;
     pthread_mutex_t lock; /* guards free */
@@ -39,9 +41,10 @@ int conns_new(size_t max, struct conns **out)
     pthread_mutex_init(&conns->lock, NULL);
     conns->capacity = max + CLOSING_ROOM;
     conns->slots = calloc(conns->capacity, sizeof(*conns->slots));
+    conns->taken = calloc(conns->capacity, sizeof(*conns->taken));
     conns->fd_count = fd_limit();
     conns->by_fd = calloc(conns->fd_count, sizeof(*conns->by_fd));
-    if (!conns->slots || !conns->by_fd) {
+    if (!conns->slots || !conns->taken || !conns->by_fd) {
         conns->capacity = 0;
         conns_free(conns);
         return ERR_NOMEM;
@@ -65,6 +68,7 @@ void conns_free(struct conns *conns)
         pthread_mutex_destroy(&conns->slots[i].lock);
     pthread_mutex_destroy(&conns->lock);
     free(conns->slots);
+    free(conns->taken);
     free(conns->by_fd);
     free(conns);
 }
@@ -76,6 +80,11 @@ static void write_source(const struct sockaddr *address, char *out, socklen_t si
         inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)address)->sin_addr, out, size);
     else if (address->sa_family == AF_INET6)
         inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr, out, size);
+}
+
+static void set_taken(struct conns *conns, const struct conn *conn, bool taken)
+{
+    atomic_store_explicit(&conns->taken[conn - conns->slots], taken, memory_order_relaxed);
 }
 
 struct conn *conns_add(struct conns *conns, int64_t now_us, int fd, const struct sockaddr *address)
@@ -92,6 +101,7 @@ struct conn *conns_add(struct conns *conns, int64_t now_us, int fd, const struct
 
     pthread_mutex_lock(&conn->lock);
     conn->state = CONN_NEW;
+    set_taken(conns, conn, true);
     conn->fd = fd;
     conn->served = false;
     conn->since_us = now_us;
@@ -130,6 +140,7 @@ static enum conn_state vacate(struct conns *conns, struct conn *conn)
     struct conn *expected = conn;
     atomic_compare_exchange_strong(&conns->by_fd[conn->fd], &expected, NULL);
     conn->state = CONN_FREE;
+    set_taken(conns, conn, false);
     conn->fd = -1;
     return was;
 }
@@ -176,62 +187,71 @@ static bool is_fresh(const struct conn *conn, int64_t now_us)
     return !conn->served && now_us - conn->since_us < FRESH_US;
 }
 
-bool conns_close_idlest(struct conns *conns, int64_t now_us)
+/* The first slot in use from *slot on, locked; NULL: there is none. *slot becomes the one after it. */
+static struct conn *lock_next(struct conns *conns, size_t *slot)
 {
-    struct conn *idlest = NULL;
-    int64_t since_us = INT64_MAX;
-    for (size_t i = 0; i < conns->capacity; i++) {
-        struct conn *conn = &conns->slots[i];
+    while (*slot < conns->capacity) {
+        struct conn *conn = &conns->slots[*slot];
+        if (!atomic_load_explicit(&conns->taken[(*slot)++], memory_order_relaxed))
+            continue;
         pthread_mutex_lock(&conn->lock);
-        if (conn->state == CONN_OPEN && conn->since_us < since_us && !is_fresh(conn, now_us) && conn_is_idle(conn)) {
+        if (conn->state != CONN_FREE)
+            return conn;
+        pthread_mutex_unlock(&conn->lock);
+    }
+    return NULL;
+}
+
+/* Since when a connection is idle that may be closed, INT64_MAX for one that must stay: of anyone's, one that is new; of an owner's, one of somebody
+ * else. An owner's that is closing already goes before all that are idle. Its lock is held. */
+static int64_t idle_since(const struct conn *conn, int64_t now_us, const uint64_t *owner)
+{
+    if (owner ? !conn->owned || conn->owner != *owner : is_fresh(conn, now_us))
+        return INT64_MAX;
+    if (owner && conn->state == CONN_CLOSING)
+        return INT64_MIN;
+    return conn_is_idle(conn) ? conn->since_us : INT64_MAX;
+}
+
+static bool close_idlest(struct conns *conns, int64_t now_us, const uint64_t *owner)
+{
+    struct conn *conn, *idlest = NULL;
+    int64_t idlest_us = INT64_MAX;
+    for (size_t slot = 0; (conn = lock_next(conns, &slot)) != NULL;) {
+        bool earlier = conn->since_us < idlest_us || conn->state == CONN_CLOSING;
+        int64_t since_us = earlier ? idle_since(conn, now_us, owner) : INT64_MAX;
+        if (since_us < idlest_us) {
             idlest = conn;
-            since_us = conn->since_us;
+            idlest_us = since_us;
         }
         pthread_mutex_unlock(&conn->lock);
     }
     if (!idlest)
         return false;
     pthread_mutex_lock(&idlest->lock);
-    bool still = !is_fresh(idlest, now_us) && conn_is_idle(idlest); /* the slot may be another's by now */
-    if (still)
+    bool still = idle_since(idlest, now_us, owner) != INT64_MAX; /* the slot may be another's by now */
+    if (still && owner)
+        idlest->owned = false;
+    if (still && idlest->state == CONN_OPEN)
         conn_close(conns, idlest, 0);
     pthread_mutex_unlock(&idlest->lock);
     return still;
+}
+
+bool conns_close_idlest(struct conns *conns, int64_t now_us)
+{
+    return close_idlest(conns, now_us, NULL);
 }
 
 bool conns_close_idlest_of(struct conns *conns, uint64_t owner)
 {
-    struct conn *idlest = NULL;
-    int64_t since_us = INT64_MAX;
-    for (size_t i = 0; i < conns->capacity; i++) {
-        struct conn *conn = &conns->slots[i];
-        pthread_mutex_lock(&conn->lock);
-        bool closing = conn->state == CONN_CLOSING;
-        int64_t from_us = closing ? INT64_MIN : conn->since_us; /* one that is closing goes before all that are idle */
-        if (conn->owned && conn->owner == owner && from_us < since_us && (closing || conn_is_idle(conn))) {
-            idlest = conn;
-            since_us = from_us;
-        }
-        pthread_mutex_unlock(&conn->lock);
-    }
-    if (!idlest)
-        return false;
-    pthread_mutex_lock(&idlest->lock);
-    bool idle = conn_is_idle(idlest);
-    bool still = idlest->owned && idlest->owner == owner && (idle || idlest->state == CONN_CLOSING);
-    if (still)
-        idlest->owned = false;
-    if (still && idle)
-        conn_close(conns, idlest, 0);
-    pthread_mutex_unlock(&idlest->lock);
-    return still;
+    return close_idlest(conns, 0, &owner);
 }
 
 void conns_forget_new(struct conns *conns, int64_t before_us)
 {
-    for (size_t i = 0; i < conns->capacity; i++) {
-        struct conn *conn = &conns->slots[i];
-        pthread_mutex_lock(&conn->lock);
+    struct conn *conn;
+    for (size_t slot = 0; (conn = lock_next(conns, &slot)) != NULL;) {
         enum conn_state was = CONN_FREE;
         if (conn->state == CONN_NEW && conn->since_us < before_us)
             was = vacate(conns, conn);
@@ -242,11 +262,9 @@ void conns_forget_new(struct conns *conns, int64_t before_us)
 
 void conns_each(struct conns *conns, void (*fn)(void *arg, struct conn *conn), void *arg)
 {
-    for (size_t i = 0; i < conns->capacity; i++) {
-        struct conn *conn = &conns->slots[i];
-        pthread_mutex_lock(&conn->lock);
-        if (conn->state != CONN_FREE)
-            fn(arg, conn);
+    struct conn *conn;
+    for (size_t slot = 0; (conn = lock_next(conns, &slot)) != NULL;) {
+        fn(arg, conn);
         pthread_mutex_unlock(&conn->lock);
     }
 }
