@@ -166,6 +166,8 @@ OBJ    += $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/unit/*.c tests/fuzz/*.c b
 # The order counts for the linker: objects, then the archive of a folder, then the library.
 LINK_TEST = $(Q)mkdir -p $(@D) && $(LINK) $(filter %.o,$^) $(filter-out $(LIB),$(filter %.a,$^)) $(LIB)
 
+$(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_dispatch*.c)): $(B)/obj/tests/unit/dispatch_fixture.o
+
 $(B)/tests/%: $(B)/obj/tests/unit/%.o $(LIB) | $(B)/lib/cavage
 	$(call say,LINK,$@)
 	$(LINK_TEST) $(TEST_LIBS) $(LIBS) -lcmocka -o $@
