@@ -16,9 +16,10 @@ struct place {
     char address[WIRE_ADDRESS_SIZE];
     struct peer *peer; /* NULL: closed */
     bool fixed;        /* by the configuration */
-    bool listed;       /* by a name, as last looked up */
+    bool listed;       /* by the configuration, or by a name as last looked up */
     bool retired;      /* no longer listed: it finishes what it has */
     int64_t closed_us;
+    int err; /* why it could not be opened, last time */
 };
 
 struct pipeline {
@@ -36,6 +37,9 @@ struct pipeline {
     struct names *names;
     struct place *places; /* of DISPATCH_PEERS_MAX; their index is that of dispatch */
     size_t place_count;
+    struct loop_timer *retry; /* armed while something that is listed could not be connected to */
+    int64_t retry_us;
+    size_t left_out; /* addresses without a place, as logged */
     struct loop_timer *tick;
     struct loop_timer *poll;
     int inbox_fd;

@@ -12,6 +12,9 @@
 
 static const char tcp[] = "tcp://";
 
+/* Between two tries to connect what could not be, doubling. */
+static const int64_t retry_first_us = 100 * 1000, retry_max_us = 5 * 1000 * 1000;
+
 static bool is_name(const char *endpoint)
 {
     return strncmp(endpoint, tcp, strlen(tcp)) == 0 && net_check(endpoint + strlen(tcp)) != ERR_OK;
@@ -36,7 +39,7 @@ static struct place *place_make(struct pipeline *p, int64_t now_us, const char *
         place = &p->places[p->place_count++];
     } else {
         for (size_t i = 0; i < p->place_count; i++)
-            if (!p->places[i].peer && (!place || p->places[i].closed_us < place->closed_us))
+            if (!p->places[i].peer && !p->places[i].listed && (!place || p->places[i].closed_us < place->closed_us))
                 place = &p->places[i];
         if (!place)
             return NULL;
@@ -56,46 +59,60 @@ static void place_close(struct pipeline *p, int64_t now_us, struct place *place)
     log_info("worker_left", "a worker is no longer listed", LOG_S("address", place->address));
 }
 
+/* One that stays closed is logged when it comes to that, and not at each try. */
 static int place_open(struct pipeline *p, struct place *place)
 {
     int err = peer_open(p->loop, place->address, p->seal, pipeline_build, p, &place->peer);
-    if (err)
+    if (err && err != place->err)
         log_error("worker_failed", "cannot connect to a worker's address", LOG_S("address", place->address),
                   LOG_S("error", err_text(err)));
+    else if (!err && !place->fixed)
+        log_info("worker_listed", "a worker was found behind a name", LOG_S("address", place->address));
+    place->err = err;
     return err;
 }
 
 /* ---- What is listed ---- */
 
-static int list_address(struct pipeline *p, const char *address, bool fixed)
+/* ERR_FULL without a place. */
+static int list_address(struct pipeline *p, const char *address, bool fixed, struct place **out)
 {
     int64_t now_us = clock_monotonic_us();
-    struct place *place = place_of(p, address);
-    int err = ERR_OK;
-    if (strlen(address) >= sizeof(place->address))
+    if (strlen(address) >= sizeof((*out)->address))
         return ERR_RANGE;
+    struct place *place = place_of(p, address);
     if (!place)
         place = place_make(p, now_us, address);
-    if (!place) {
-        log_warn("too_many_workers", "a worker is left out: there are as many as one API server can know",
-                 LOG_S("address", address), LOG_U("most", DISPATCH_PEERS_MAX));
+    *out = place;
+    if (!place)
         return ERR_FULL;
-    }
-    if (!place->peer) {
-        err = place_open(p, place);
-        if (!err && !fixed)
-            log_info("worker_listed", "a worker was found behind a name", LOG_S("address", address));
-    }
     place->fixed |= fixed;
     place->listed = true;
     place->retired = false;
     dispatch_peer_retire(p->dispatch, now_us, (size_t)(place - p->places), false);
-    return err;
+    return place->peer ? ERR_OK : place_open(p, place);
 }
+
+/* Those that have a place keep it, before others look for one. */
+static void keep_place(void *arg, const char *address)
+{
+    struct place *place = place_of(arg, address);
+    if (place)
+        place->listed = true;
+}
+
+struct listing {
+    struct pipeline *pipeline;
+    bool failed;
+    size_t left_out;
+};
 
 static void list_found(void *arg, const char *address)
 {
-    (void)list_address(arg, address, false);
+    struct listing *l = arg;
+    struct place *place = NULL;
+    l->failed |= list_address(l->pipeline, address, false, &place) != ERR_OK;
+    l->left_out += place == NULL;
 }
 
 /* What is listed no more gets no new job, and is closed once the last one is answered. */
@@ -110,20 +127,58 @@ static void retire_unlisted(struct pipeline *p)
     }
 }
 
+static void tell_left_out(struct pipeline *p, size_t left_out)
+{
+    if (left_out > 0 && left_out != p->left_out)
+        log_warn("too_many_workers", "workers are left out: there are more than one API server can know",
+                 LOG_U("left_out", left_out), LOG_U("most", DISPATCH_PEERS_MAX));
+    else if (left_out != p->left_out)
+        log_info("workers_fit", "no worker is left out any more");
+    p->left_out = left_out;
+}
+
+/* Connect to all that is listed, and come back for what could not be. */
+static void list_all(struct pipeline *p)
+{
+    struct listing l = {.pipeline = p};
+    for (size_t i = 0; i < p->place_count; i++)
+        p->places[i].listed = p->places[i].fixed;
+    names_each(p->names, keep_place, p);
+    retire_unlisted(p);
+    pipeline_close_retired(p, clock_monotonic_us());
+    names_each(p->names, list_found, &l);
+    tell_left_out(p, l.left_out);
+    if (l.failed)
+        loop_timer_at(p->retry, clock_monotonic_us() + p->retry_us);
+    else
+        loop_timer_cancel(p->retry);
+}
+
 static void on_names_changed(void *arg)
 {
     struct pipeline *p = arg;
-    for (size_t i = 0; i < p->place_count; i++)
-        p->places[i].listed = false;
-    names_each(p->names, list_found, p);
-    retire_unlisted(p);
+    p->retry_us = retry_first_us;
+    list_all(p);
+}
+
+static void on_retry(void *arg)
+{
+    struct pipeline *p = arg;
+    p->retry_us = p->retry_us * 2 < retry_max_us ? p->retry_us * 2 : retry_max_us;
+    list_all(p);
 }
 
 void pipeline_close_retired(struct pipeline *p, int64_t now_us)
 {
-    for (size_t i = 0; i < p->place_count; i++)
-        if (p->places[i].peer && p->places[i].retired && dispatch_peer_idle(p->dispatch, i))
-            place_close(p, now_us, &p->places[i]);
+    bool any = false;
+    for (size_t i = 0; i < p->place_count; i++) {
+        if (!p->places[i].peer || !p->places[i].retired || !dispatch_peer_idle(p->dispatch, i))
+            continue;
+        place_close(p, now_us, &p->places[i]);
+        any = true;
+    }
+    if (any && p->left_out > 0)
+        loop_timer_at(p->retry, now_us); /* there is a place now */
 }
 
 /* ---- Start and stop ---- */
@@ -131,10 +186,11 @@ void pipeline_close_retired(struct pipeline *p, int64_t now_us)
 static int start_endpoint(struct pipeline *p, const char *endpoint)
 {
     char address[WIRE_ADDRESS_SIZE];
+    struct place *place;
     if (is_name(endpoint))
         return names_add(p->names, endpoint);
     int err = conf_address(p->api->daemon->conf, endpoint, address, sizeof(address));
-    return err ? err : list_address(p, address, true);
+    return err ? err : list_address(p, address, true, &place);
 }
 
 static int start_listed(struct pipeline *p)
@@ -164,6 +220,8 @@ int pipeline_start_workers(struct pipeline *p)
     p->places = calloc(DISPATCH_PEERS_MAX, sizeof(p->places[0]));
     int err = p->places ? names_new(&config, &p->names) : ERR_NOMEM;
     if (!err)
+        err = loop_timer_new(p->loop, on_retry, p, &p->retry);
+    if (!err)
         err = start_listed(p);
     return err ? err : names_start(p->names);
 }
@@ -171,6 +229,7 @@ int pipeline_start_workers(struct pipeline *p)
 void pipeline_stop_workers(struct pipeline *p)
 {
     names_stop(p->names);
+    loop_timer_free(p->retry);
     for (size_t i = 0; i < p->place_count; i++)
         peer_close(p->places[i].peer);
     free(p->places);

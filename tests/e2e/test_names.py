@@ -97,6 +97,19 @@ def test_a_worker_with_two_addresses_is_one_worker(named):
     assert running.worker.metric("cavage_worker_jobs_total", 'outcome="ok"') == 20
 
 
+def test_a_worker_takes_the_place_of_those_that_leave(named):
+    """As many addresses as an API server can know, all of them dead, make room at once for one that is alive."""
+    running, dns = named
+    key = running.new_customer("c")
+    dead = [f"127.1.0.{n}" for n in range(256)]
+    dns.zone[NAME] = dead
+    wait_until(lambda: len(running.api.events("worker_left")) == 1, "the first worker to leave")
+    wait_until(lambda: len(running.api.events("worker_listed")) == 257, "the others to be listed")
+    dns.zone[NAME] = HOSTS[:2]
+    wait_until(lambda: running.api.metric("cavage_workers_up") == 2, "the workers to be up")
+    assert running.post("/v1/resize?width=40", PHOTO, key).status_code == 200
+
+
 def test_a_hanging_server_holds_nothing_up(named):
     running, dns = named
     key = running.new_customer("c")
