@@ -4,8 +4,13 @@
 
 #include "cavage/bus.h"
 #include "cavage/err.h"
+#include "cavage/log.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+/* Between two tries to open a socket that could not be, doubling. */
+static const int64_t retry_first_us = 100 * 1000, retry_max_us = 5 * 1000 * 1000;
 
 struct message {
     struct message *next;
@@ -14,7 +19,11 @@ struct message {
 };
 
 struct peer {
-    struct bus_push *push;
+    char address[WIRE_ADDRESS_SIZE]; /* empty: not wanted */
+    struct id boot;
+    struct bus_push *push;         /* NULL: not wanted, or it could not be opened, and then: */
+    int err;                       /* why, as logged */
+    int64_t retry_us, retry_at_us; /* after the next failure; when to try next */
     struct message *first;
     struct message **last;
     size_t waiting;
@@ -50,13 +59,56 @@ void peers_free(struct peers *peers)
     free(peers);
 }
 
-int peers_open(struct peers *peers, size_t index, const char *address, const struct id *boot)
+static bool is_due(const struct peer *p, int64_t now_us)
 {
-    peers_close(peers, index);
-    int err = bus_push_open(address, peers->seal, &peers->of[index].push);
-    if (!err)
-        bus_push_to(peers->of[index].push, boot);
+    return p->address[0] != '\0' && !p->push && now_us >= p->retry_at_us;
+}
+
+static int try_open(struct peers *peers, struct peer *p, int64_t now_us)
+{
+    int err = bus_push_open(p->address, peers->seal, &p->push);
+    if (!err) {
+        bus_push_to(p->push, &p->boot);
+        log_info("api_connected", "an API says hello", LOG_S("address", p->address));
+    } else {
+        p->push = NULL;
+        p->retry_at_us = now_us + p->retry_us;
+        p->retry_us = p->retry_us * 2 < retry_max_us ? p->retry_us * 2 : retry_max_us;
+    }
+    if (err && err != p->err)
+        log_error("results_unreachable", "cannot connect to an API's result address", LOG_S("address", p->address),
+                  LOG_S("reason", err_text(err)));
+    p->err = err;
     return err;
+}
+
+int peers_open(struct peers *peers, size_t index, int64_t now_us, const char *address, const struct id *boot)
+{
+    struct peer *p = &peers->of[index];
+    peers_close(peers, index);
+    if (strlen(address) >= sizeof(p->address))
+        return ERR_RANGE;
+    memcpy(p->address, address, strlen(address) + 1);
+    p->boot = *boot;
+    p->err = 0;
+    p->retry_us = retry_first_us;
+    return try_open(peers, p, now_us);
+}
+
+void peers_retry(struct peers *peers, int64_t now_us)
+{
+    for (size_t i = 0; i < peers->count; i++)
+        if (is_due(&peers->of[i], now_us))
+            (void)try_open(peers, &peers->of[i], now_us);
+}
+
+int64_t peers_next_us(const struct peers *peers)
+{
+    int64_t next_us = INT64_MAX;
+    for (size_t i = 0; i < peers->count; i++)
+        if (is_due(&peers->of[i], INT64_MAX) && peers->of[i].retry_at_us < next_us)
+            next_us = peers->of[i].retry_at_us;
+    return next_us;
 }
 
 /* The first message leaves the queue; its data are the caller's. */
@@ -81,6 +133,7 @@ void peers_close(struct peers *peers, size_t index)
     if (p->push)
         bus_push_close(p->push);
     p->push = NULL;
+    p->address[0] = '\0';
 }
 
 static int keep(struct peers *peers, struct peer *p, uint8_t *data, size_t len)

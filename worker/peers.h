@@ -3,7 +3,7 @@
 #ifndef CAVAGE_WORKER_PEERS_H
 #define CAVAGE_WORKER_PEERS_H
 
-#include "cavage/id.h"
+#include "cavage/wire.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,8 +16,12 @@ struct peers;
 int peers_new(size_t count, size_t backlog_max, struct seal *seal, struct peers **out);
 void peers_free(struct peers *peers);
 
-/* Connect index to the result address of a boot; what was there is closed. */
-int peers_open(struct peers *peers, size_t index, const char *address, const struct id *boot);
+/* Connect index to the result address of a boot; what was there is closed. What fails is logged, and tried again by peers_retry, until peers_close:
+ * after 100 ms, then 200 ms … up to 5 s. ERR_… of bus_push_open. */
+int peers_open(struct peers *peers, size_t index, int64_t now_us, const char *address, const struct id *boot);
+void peers_retry(struct peers *peers, int64_t now_us);
+/* When peers_retry is wanted next; INT64_MAX: not at all. */
+int64_t peers_next_us(const struct peers *peers);
 void peers_close(struct peers *peers, size_t index);
 
 /* Send a message of bus_alloc(len) in its turn, now or when there is room; it is taken in any case. ERR_FULL, ERR_CLOSED: it was dropped. */

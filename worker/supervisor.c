@@ -133,14 +133,8 @@ static void on_hello(struct supervisor *s, int64_t now_us, const struct frame *f
         refuse(s);
         return;
     }
-    if (!is_new)
-        return;
-    int err = peers_open(s->peers, api, m.result_address, &m.api_boot);
-    if (err)
-        log_error("results_unreachable", "cannot connect to an API's result address",
-                  LOG_S("address", m.result_address), LOG_S("reason", err_text(err)));
-    else
-        log_info("api_connected", "an API says hello", LOG_S("address", m.result_address));
+    if (is_new)
+        (void)peers_open(s->peers, api, now_us, m.result_address, &m.api_boot);
 }
 
 /* True when the message was taken over. */
@@ -223,6 +217,7 @@ static void tell_apis(struct supervisor *s, int64_t now_us)
         peers_close(s->peers, api);
         log_info("api_gone", "an API was silent too long or was replaced", LOG_U("api", api));
     }
+    peers_retry(s->peers, now_us);
     bool load_read = false;
     while (credit_next_status(s->credit, now_us, &api)) {
         if (!load_read)
@@ -260,6 +255,7 @@ static void go_on(struct supervisor *s)
     credit_set_slots(s->credit, now_us, pool_slots(s->pool));
     tell_apis(s, now_us);
     int64_t next = sooner(credit_next_us(s->credit), greetings_next_us(s->greetings, now_us));
+    next = sooner(next, peers_next_us(s->peers));
     if (peers_backlog(s->peers) > 0)
         next = sooner(next, now_us + FLUSH_US);
     if (s->draining && drain_over(s, now_us))
