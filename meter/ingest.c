@@ -155,14 +155,23 @@ static void judge(struct ingest *ingest, const struct wire_usage *m, const struc
     }
 }
 
+/* A message that is usage; where it wants an answer, to a place that can be answered. */
+static bool is_usage(const uint8_t *data, size_t len, const struct bus_from *from, struct frame *frame,
+                     struct wire_usage *m)
+{
+    return frame_parse(data, len, USAGE_BODY_MAX, frame) == ERR_OK && frame->type == FRAME_USAGE &&
+           wire_unpack_usage(frame, m) == ERR_OK && bus_may_answer(from, m->ack_address);
+}
+
 void ingest_message(struct ingest *ingest, const uint8_t *data, size_t len, const struct bus_from *from)
 {
     struct frame frame;
     struct wire_usage m;
-    if (frame_parse(data, len, USAGE_BODY_MAX, &frame) != ERR_OK || frame.type != FRAME_USAGE ||
-        wire_unpack_usage(&frame, &m) != ERR_OK) {
+    if (!is_usage(data, len, from, &frame, &m)) {
         count(ingest, METER_REFUSED, 1);
-        log_error("meter_bad_message", "a message is not usage", LOG_U("bytes", len));
+        log_error("meter_bad_message",
+                  "a message is not usage, or asks for an answer elsewhere than where it came from",
+                  LOG_U("bytes", len));
         return;
     }
     ingest->from_boot = from->boot;

@@ -69,18 +69,23 @@ static int err_from_nanomsg(void)
     }
 }
 
+static const char ipc[] = "ipc://", tcp[] = "tcp://";
+
+static bool begins(const char *address, const char *with)
+{
+    return strncmp(address, with, strlen(with)) == 0;
+}
+
 /* *path gets the file of an ipc address, NULL for tcp. Nothing goes over tcp unsealed. */
 static int address_check(const char *address, const struct seal *seal, const char **path)
 {
-    static const char ipc[] = "ipc://", tcp[] = "tcp://";
-
     *path = NULL;
-    if (strncmp(address, tcp, sizeof tcp - 1) == 0) {
+    if (begins(address, tcp)) {
         if (!seal)
             return ERR_DENIED;
         return strlen(address) < NN_SOCKADDR_MAX ? ERR_OK : ERR_RANGE;
     }
-    if (strncmp(address, ipc, sizeof ipc - 1) != 0)
+    if (!begins(address, ipc))
         return ERR_INVALID;
     *path = address + sizeof ipc - 1;
     size_t len = strlen(*path);
@@ -204,6 +209,11 @@ int bus_recv(struct bus_pull *pull, uint8_t **data, size_t *len, struct bus_from
         bus_free(*data);
     }
     return ERR_AGAIN;
+}
+
+bool bus_may_answer(const struct bus_from *from, const char *address)
+{
+    return begins(address, from->sealed ? tcp : ipc);
 }
 
 int bus_push_open(const char *address, struct seal *seal, struct bus_push **out)

@@ -120,7 +120,7 @@ static void on_hello(struct supervisor *s, int64_t now_us, const struct frame *f
     struct wire_hello m;
     size_t api;
     bool is_new;
-    if (wire_unpack_hello(f, &m) || !is_of(from, &m.api_boot)) {
+    if (wire_unpack_hello(f, &m) || !is_of(from, &m.api_boot) || !bus_may_answer(from, m.result_address)) {
         refuse(s);
         return;
     }

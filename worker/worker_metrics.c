@@ -67,8 +67,9 @@ const struct metric_def worker_metrics[WORKER_METRIC_COUNT] = {
         GAUGE("cavage_converters_memory_cgroup",
               "1 when a cgroup bounds the memory of all converters, 0 when only the supervisor watches it."),
     [METRIC_ZYGOTES_STARTED] = COUNTER("cavage_zygotes_started_total", "Zygotes started; 1 when all is well."),
-    [METRIC_MESSAGES_REFUSED] =
-        COUNTER("cavage_worker_messages_refused_total", "Messages that were malformed or meant for another worker."),
+    [METRIC_MESSAGES_REFUSED] = COUNTER(
+        "cavage_worker_messages_refused_total",
+        "Messages that were malformed, meant for another worker, or named an address that they did not come from."),
     [METRIC_RESULTS_DROPPED] = COUNTER("cavage_worker_results_dropped_total", "Results that could not be delivered."),
     CLUSTER_METRICS(METRIC_SEALED, "cavage_sealed_messages_total"),
     [METRIC_WAIT_SECONDS] =

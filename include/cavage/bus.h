@@ -29,6 +29,9 @@ struct bus_from {
     bool addressed; /* it names our boot, so it is no replay from before our start */
     struct id boot; /* of the sender, authentic */
 };
+/* Whether an answer may go to this address, which the message names: to tcp when it came sealed, and to ipc when it came that way. Nothing else can be
+ * reached, or is to be: who speaks from another host has no say about sockets of this one. */
+bool bus_may_answer(const struct bus_from *from, const char *address);
 /* Take one message without waiting; free it with bus_free. Those that do not open are dropped; seal_count tells of them. *from may be NULL.
  * ERR_AGAIN when there is none, or after 64 that were dropped. */
 int bus_recv(struct bus_pull *pull, uint8_t **data, size_t *len, struct bus_from *from);

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What goes over nanomsg's tcp, by hand: a client that may send anything, and a relay that keeps what it passes on."""
+"""What goes over nanomsg's tcp, by hand: a client that may send anything, sealed by whoever has the cluster's key, and a relay that keeps what it
+passes on."""
 
+import ctypes
+import hashlib
 import socket
 import struct
 import threading
@@ -49,6 +52,36 @@ def send(endpoint, *messages):
                 pass
         except ConnectionError:
             pass
+
+
+def frame(kind, header, body=b""):
+    return b"CVG1" + struct.pack("<BBHII", 1, kind, 0, len(header), len(body)) + header + body
+
+
+def field(number, value):
+    """A bytes field or a number of protobuf; small ones only."""
+    if isinstance(value, bytes):
+        return bytes([number << 3 | 2, len(value)]) + value
+    return bytes([number << 3, value])
+
+
+def hello(api_boot, result_address):
+    return frame(1, field(1, api_boot) + field(3, 0) + field(4, result_address.encode()))
+
+
+def seal(key_line, data, sender, receiver=bytes(16), counter=1):
+    """Sealed with XChaCha20-Poly1305 under a line of the file of cluster keys, as docs/protocol.md says."""
+    number, key = key_line.split()
+    cipher, number = 1, int(number)
+    text = b"cavage seal 1".ljust(16, b"\0") + struct.pack("<BI", cipher, number) + sender + receiver
+    session = hashlib.blake2b(text, digest_size=32, key=bytes.fromhex(key)).digest()
+    behind = struct.pack("<Q", counter) + sender + receiver + struct.pack("<IB3x", number, cipher) + b"CVS1"
+    out = ctypes.create_string_buffer(len(data) + 16)
+    length = ctypes.c_ulonglong
+    ctypes.CDLL("libsodium.so.23").crypto_aead_xchacha20poly1305_ietf_encrypt(
+        out, None, data, length(len(data)), behind, length(len(behind)), None, struct.pack("<Q", counter).ljust(24, b"\0"), session,
+    )
+    return out.raw + behind
 
 
 class Relay:

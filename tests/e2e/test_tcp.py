@@ -386,3 +386,32 @@ def test_replays_reflections_and_changes_are_refused(make_system):
     assert running.post("/v1/resize?width=40", PHOTO, key).status_code == 200
     relay.close()
     results.close()
+
+
+def test_sealed_hello_names_no_socket_of_the_worker(make_system):
+    """Whoever has the key may say where it is to be answered, but not have a worker speak to sockets of its own host."""
+    running = make_system(transport="tcp")
+    key = running.new_customer("c")
+    line = (running.data / "secret" / "cluster.key").read_text()
+
+    def refused_messages():
+        return running.worker.metric("cavage_worker_messages_refused_total")
+
+    path = running.data / "run" / "stranger.sock"
+    boot = os.urandom(16)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        listener.settimeout(0.2)
+        raw_bus.send(running.job_addresses[0], raw_bus.seal(line, raw_bus.hello(boot, f"ipc://{path}"), boot))
+        wait_until(lambda: refused_messages() == 1, "the message to be refused")
+        with pytest.raises(TimeoutError):
+            listener.accept()
+    path.unlink()
+    # The same to a tcp address is answered: what was wrong is the address.
+    answers = raw_bus.Relay(running.result_addresses[0])
+    raw_bus.send(running.job_addresses[0], raw_bus.seal(line, raw_bus.hello(boot, answers.endpoint), boot, counter=2))
+    wait_until(answers.messages, "an answer")
+    answers.close()
+    assert refused_messages() == 1
+    assert running.post("/v1/resize?width=40", PHOTO, key).status_code == 200

@@ -16,6 +16,7 @@ from PIL import Image
 import images
 from harness import PATIENCE_S, descendants_of, pid_alive, wait_until
 from load import Load
+from raw_bus import field, frame, hello
 from test_faults import cmdline, converters_of, unharmed, zygote_of
 
 PHOTO = images.encoded("jpeg", 640, 480)
@@ -39,17 +40,6 @@ def nanomsg():
     yield library
     for one in opened:
         library.nn_close(one)
-
-
-def frame(kind, header, body=b""):
-    return b"CVG1" + struct.pack("<BBHII", 1, kind, 0, len(header), len(body)) + header + body
-
-
-def field(number, value):
-    """A bytes field or a number of protobuf; small ones only."""
-    if isinstance(value, bytes):
-        return bytes([number << 3 | 2, len(value)]) + value
-    return bytes([number << 3, value])
 
 
 def test_signals_to_all_processes_of_a_worker_end_no_converter(make_system):
@@ -148,3 +138,17 @@ def test_junk_of_strangers_is_counted_and_dropped(make_system, nanomsg):
             assert nanomsg.nn_send(push, message, len(message), 0) == len(message)
         wait_until(lambda d=daemon, m=metric: d.metric(m) >= JUNK, "the junk to be counted", interval_s=0.1)
     assert running.post("/v1/resize?width=32", PHOTO, key).status_code == 200
+
+
+def test_hello_over_ipc_that_names_tcp_is_refused(make_system, nanomsg):
+    """This worker has no keys: it could not answer there."""
+    running = make_system()
+    key = running.new_customer("c")
+    met = len(running.worker.events("api_connected"))
+    push = nanomsg.push(f"ipc://{running.data}/run/jobs0.sock")
+    for n in range(3):
+        message = hello(bytes([n + 1]) * 16, "tcp://127.0.0.1:9")
+        assert nanomsg.nn_send(push, message, len(message), 0) == len(message)
+    wait_until(lambda: running.worker.metric("cavage_worker_messages_refused_total") == 3, "the messages to be refused")
+    assert running.post("/v1/resize?width=32", PHOTO, key).status_code == 200
+    assert len(running.worker.events("api_connected")) == met and not running.worker.events("results_unreachable")

@@ -22,7 +22,7 @@ enum { HOUR = 490000 };
 
 static char dir[64], address[96];
 static struct ingest_config config;
-static const struct bus_from from;
+static struct bus_from from;
 static struct ingest *ingest;
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -42,6 +42,7 @@ static int setup(void **state)
         return -1;
     snprintf(address, sizeof address, "ipc://%s/ack", dir);
     memset(&config, 0, sizeof config);
+    memset(&from, 0, sizeof from);
     return digest_init() || metrics_new(meter_metrics, METER_METRIC_COUNT, &config.metrics) ||
            usage_sequence_new(&config.sequence) || ledger_open(dir, config.sequence, &config.ledger) ||
            acks_new(NULL, &config.acks) || ingest_new(&config, &ingest);
@@ -169,14 +170,28 @@ static void test_garbage_is_refused(void **state)
     assert_int_equal(counter(METER_REFUSED), sizeof garbage + 1);
 }
 
+static void test_answers_go_back_the_way_that_usage_came(void **state)
+{
+    (void)state;
+    from.sealed = true;
+    send_batch(1, FINE, false); /* asks for an answer on a socket of this host */
+    assert_int_equal(counter(METER_REFUSED), 1);
+    snprintf(address, sizeof address, "tcp://127.0.0.1:1");
+    send_batch(1, FINE, false);
+    assert_int_equal(counter(METER_BATCHES), 1);
+    from.sealed = false;
+    send_batch(2, FINE, false);
+    assert_int_equal(counter(METER_REFUSED), 2);
+    assert_int_equal(in_ledger(), 1);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_group_is_judged_batch_by_batch),
-        TEST(test_bad_batches_are_refused),
-        TEST(test_gaps_and_conflicts_are_alarms),
-        TEST(test_garbage_is_refused),
+        TEST(test_group_is_judged_batch_by_batch),          TEST(test_bad_batches_are_refused),
+        TEST(test_gaps_and_conflicts_are_alarms),           TEST(test_garbage_is_refused),
+        TEST(test_answers_go_back_the_way_that_usage_came),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
