@@ -16,12 +16,19 @@
 
 enum { PORT_SIZE = 8, ENDPOINT_SIZE = NAMES_ADDRESS_SIZE + 32 };
 
+/* Sorted, and each once. */
+struct names_set {
+    size_t count;
+    char of[NAMES_ADDRESSES_MAX][NAMES_ADDRESS_SIZE];
+};
+
 struct name {
     struct name *next;
     char host[NAMES_HOST_SIZE];
     char port[PORT_SIZE];
-    bool failing; /* the last look-up failed, which was told */
-    struct names_set set;
+    bool failing;         /* the last look-up failed, which was told */
+    size_t left_out;      /* addresses for which there was no room, as told */
+    struct names_set set; /* changed under the lock, by the thread */
 };
 
 struct names {
@@ -37,28 +44,18 @@ struct names {
 
 /* ---- The system's resolver ---- */
 
-static int add_address(const struct addrinfo *info, struct names_set *out)
+static void add_address(const struct addrinfo *info, struct names_found *out)
 {
-    const void *bytes;
-    char text[NAMES_ADDRESS_SIZE] = ""; /* and zeros behind: sets are compared as bytes */
+    const void *bytes = NULL;
     if (info->ai_family == AF_INET)
         bytes = &((const struct sockaddr_in *)(const void *)info->ai_addr)->sin_addr;
     else if (info->ai_family == AF_INET6)
         bytes = &((const struct sockaddr_in6 *)(const void *)info->ai_addr)->sin6_addr;
-    else
-        return ERR_OK;
-    if (!inet_ntop(info->ai_family, bytes, text, sizeof(text)))
-        return ERR_OK;
-    for (size_t i = 0; i < out->count; i++)
-        if (strcmp(out->of[i], text) == 0)
-            return ERR_OK;
-    if (out->count == NAMES_ADDRESSES_MAX)
-        return ERR_FULL;
-    memcpy(out->of[out->count++], text, sizeof(text));
-    return ERR_OK;
+    if (bytes && inet_ntop(info->ai_family, bytes, out->of[out->count], sizeof(out->of[0])))
+        out->count++;
 }
 
-int names_lookup(void *arg, const char *host, struct names_set *out)
+int names_lookup(void *arg, const char *host, struct names_found *out)
 {
     const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     struct addrinfo *found;
@@ -67,8 +64,8 @@ int names_lookup(void *arg, const char *host, struct names_set *out)
     int err = getaddrinfo(host, NULL, &hints, &found);
     if (err)
         return err == EAI_MEMORY ? ERR_NOMEM : ERR_NOTFOUND;
-    for (const struct addrinfo *i = found; i && add_address(i, out) == ERR_OK; i = i->ai_next)
-        ;
+    for (const struct addrinfo *i = found; i && out->count < NAMES_FOUND_MAX; i = i->ai_next)
+        add_address(i, out);
     freeaddrinfo(found);
     return out->count > 0 ? ERR_OK : ERR_NOTFOUND;
 }
@@ -153,27 +150,78 @@ static void tell(struct names *n)
     n->holders++;
 }
 
-static void take(struct names *n, struct name *name, int err, const struct names_set *set)
+static void sort(struct names_found *found)
 {
+    size_t count = 0;
+    qsort(found->of, found->count, sizeof(found->of[0]), compare);
+    for (size_t i = 0; i < found->count; i++)
+        if (count == 0 || compare(found->of[count - 1], found->of[i]) != 0)
+            memmove(found->of[count++], found->of[i], sizeof(found->of[0]));
+    found->count = count;
+}
+
+static bool has(const struct names_set *set, const char *address)
+{
+    return bsearch(address, set->of, set->count, sizeof(set->of[0]), compare) != NULL;
+}
+
+/* As many as there is room for of what was found, sorted: those that were there before, so that no resolver's order moves work about, and then the
+ * first ones. Returns how many are left out. */
+static size_t choose(const struct names_set *before, const struct names_found *found, struct names_set *out)
+{
+    size_t room = NAMES_ADDRESSES_MAX;
+    for (size_t i = 0; i < found->count; i++)
+        room -= has(before, found->of[i]);
+    out->count = 0;
+    for (size_t i = 0; i < found->count; i++) {
+        bool stays = has(before, found->of[i]);
+        if (!stays && room == 0)
+            continue;
+        room -= !stays;
+        memcpy(out->of[out->count++], found->of[i], sizeof(out->of[0]));
+    }
+    return found->count - out->count;
+}
+
+static bool equal(const struct names_set *a, const struct names_set *b)
+{
+    bool same = a->count == b->count;
+    for (size_t i = 0; same && i < a->count; i++)
+        same = compare(a->of[i], b->of[i]) == 0;
+    return same;
+}
+
+static void tell_left_out(struct name *name, size_t left_out)
+{
+    if (left_out > 0 && left_out != name->left_out)
+        log_warn("too_many_addresses", "addresses behind a name are left out", LOG_S("name", name->host),
+                 LOG_U("left_out", left_out), LOG_U("most", NAMES_ADDRESSES_MAX));
+    name->left_out = left_out;
+}
+
+static void take(struct names *n, struct name *name, struct names_found *found)
+{
+    struct names_set set;
+    sort(found);
+    tell_left_out(name, choose(&name->set, found, &set));
+    if (equal(&set, &name->set))
+        return;
+    pthread_mutex_lock(&n->lock);
+    name->set = set;
+    tell(n);
+    pthread_mutex_unlock(&n->lock);
+}
+
+static void look_up(struct names *n, struct name *name, struct names_found *found)
+{
+    found->count = 0;
+    int err = n->config.lookup(n->config.arg, name->host, found);
     if (err && !name->failing)
         log_warn("name_failed", "workers behind a name cannot be looked up; those that are known stay",
                  LOG_S("name", name->host), LOG_S("error", err_text(err)));
     name->failing = err != ERR_OK;
-    pthread_mutex_lock(&n->lock);
-    if (!err && (set->count != name->set.count || memcmp(set->of, name->set.of, sizeof(set->of)) != 0)) {
-        name->set = *set;
-        tell(n);
-    }
-    pthread_mutex_unlock(&n->lock);
-}
-
-/* Sorted, with nothing behind the last, so that sets can be compared. */
-static void look_up(struct names *n, struct name *name, struct names_set *set)
-{
-    memset(set, 0, sizeof(*set));
-    int err = n->config.lookup(n->config.arg, name->host, set);
-    qsort(set->of, set->count, sizeof(set->of[0]), compare);
-    take(n, name, err, set);
+    if (!err)
+        take(n, name, found);
 }
 
 /* True: go on. */
@@ -195,14 +243,14 @@ static bool nap(struct names *n)
 static void *run(void *arg)
 {
     struct names *n = arg;
-    struct names_set *set = malloc(sizeof(*set));
-    while (set) {
+    struct names_found *found = malloc(sizeof(*found));
+    while (found) {
         for (struct name *name = n->first; name; name = name->next)
-            look_up(n, name, set);
+            look_up(n, name, found);
         if (!nap(n))
             break;
     }
-    free(set);
+    free(found);
     pthread_mutex_lock(&n->lock);
     let_go(n);
     return NULL;

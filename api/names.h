@@ -8,18 +8,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { NAMES_ADDRESSES_MAX = 256, NAMES_ADDRESS_SIZE = 64, NAMES_HOST_SIZE = 254 };
+enum {
+    NAMES_ADDRESSES_MAX =
+        256, /* that are told of one name; those that it had before are among them, then the first in order */
+    NAMES_FOUND_MAX = 8192, /* more than answers of 64 KiB for A and AAAA can hold */
+    NAMES_ADDRESS_SIZE = 64,
+    NAMES_HOST_SIZE = 254
+};
 
-/* The numeric addresses of a host: "10.0.0.1", "fd00::1". */
-struct names_set {
+/* The numeric addresses of a host, "10.0.0.1", "fd00::1", in any order, and more than once if need be. */
+struct names_found {
     size_t count;
-    char of[NAMES_ADDRESSES_MAX][NAMES_ADDRESS_SIZE];
+    char of[NAMES_FOUND_MAX][NAMES_ADDRESS_SIZE];
 };
 
 /* Find all addresses of a host; on any error the last ones stay. May block. */
-typedef int (*names_lookup_fn)(void *arg, const char *host, struct names_set *out);
+typedef int (*names_lookup_fn)(void *arg, const char *host, struct names_found *out);
 /* The system's resolver: A and AAAA. ERR_NOTFOUND: no such name, or no answer; ERR_NOMEM. */
-int names_lookup(void *arg, const char *host, struct names_set *out);
+int names_lookup(void *arg, const char *host, struct names_found *out);
 
 struct names_config {
     struct loop *loop;

@@ -16,10 +16,14 @@
 
 static const int64_t patience_us = 20 * 1000 * 1000;
 
-/* What the resolver answers, by the name's first letter; an empty answer is a failure. */
+enum { MANY = 300 };
+
+/* What the resolver answers, by the name's first letter; an empty answer is a failure. Instead, for 'm': MANY addresses from `many_from` on, in another order
+ * each time, and half of them twice. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char answers[128][128];
 static atomic_int looked_up;
+static atomic_int many_from;
 
 static void answer(char name, const char *text)
 {
@@ -28,10 +32,24 @@ static void answer(char name, const char *text)
     pthread_mutex_unlock(&lock);
 }
 
-static int lookup(void *arg, const char *host, struct names_set *out)
+static void many_address(int number, char *out, size_t size)
+{
+    snprintf(out, size, "10.%04d", number);
+}
+
+static void look_many_up(struct names_found *out)
+{
+    int from = atomic_load(&many_from), turn = atomic_load(&looked_up) * 7;
+    for (int i = 0; i < MANY * 3 / 2; i++)
+        many_address(from + (turn + i) % MANY, out->of[out->count++], NAMES_ADDRESS_SIZE);
+}
+
+static int lookup(void *arg, const char *host, struct names_found *out)
 {
     char text[128], *rest = NULL;
     (void)arg;
+    if (host[0] == 'm')
+        look_many_up(out);
     pthread_mutex_lock(&lock);
     memcpy(text, answers[(int)host[0]], sizeof(text));
     pthread_mutex_unlock(&lock);
@@ -45,7 +63,7 @@ struct test {
     struct loop *loop;
     struct loop_timer *timer;
     struct names *names;
-    char seen[512]; /* endpoints, each with a space behind it */
+    char seen[16384]; /* endpoints, each with a space behind it */
     const char *wanted;
     int wanted_look_ups;
     int changes;
@@ -157,6 +175,41 @@ static void test_failure_and_another_order_change_nothing(void **state)
     close_names(&t);
 }
 
+/* The endpoints of the many from one number up to another. */
+static char *many(int from, int until)
+{
+    static char text[16384];
+    size_t len = 0;
+    for (int i = from; i < until; i++) {
+        char address[NAMES_ADDRESS_SIZE];
+        many_address(i, address, sizeof(address));
+        len += (size_t)snprintf(text + len, sizeof(text) - len, "tcp://%s:1 ", address);
+    }
+    return text;
+}
+
+static void test_too_many_addresses_are_cut_where_they_were(void **state)
+{
+    (void)state;
+    struct test t;
+    open_names(&t);
+    atomic_store(&many_from, 100);
+    assert_int_equal(names_add(t.names, "tcp://many:1"), ERR_OK);
+    assert_int_equal(names_start(t.names), ERR_OK);
+    expect(&t, many(100, 100 + NAMES_ADDRESSES_MAX));
+    pass_look_ups(&t, 20);
+    assert_int_equal(t.changes, 1);
+    /* Ones that come earlier in order take no place of those that are there. */
+    atomic_store(&many_from, 90);
+    pass_look_ups(&t, 20);
+    assert_int_equal(t.changes, 1);
+    /* Ten leave, ten others join. */
+    atomic_store(&many_from, 110);
+    expect(&t, many(110, 110 + NAMES_ADDRESSES_MAX));
+    assert_int_equal(t.changes, 2);
+    close_names(&t);
+}
+
 static void test_stop_with_a_change_on_its_way(void **state)
 {
     (void)state;
@@ -175,10 +228,10 @@ static void test_stop_with_a_change_on_its_way(void **state)
 static void test_system_resolver_knows_localhost(void **state)
 {
     (void)state;
-    static struct names_set set;
-    assert_int_equal(names_lookup(NULL, "localhost", &set), ERR_OK);
-    assert_true(set.count >= 1);
-    assert_int_equal(names_lookup(NULL, "name.invalid", &set), ERR_NOTFOUND);
+    static struct names_found found;
+    assert_int_equal(names_lookup(NULL, "localhost", &found), ERR_OK);
+    assert_true(found.count >= 1);
+    assert_int_equal(names_lookup(NULL, "name.invalid", &found), ERR_NOTFOUND);
 }
 
 int main(void)
@@ -186,6 +239,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_addresses_come_and_go),
         cmocka_unit_test(test_failure_and_another_order_change_nothing),
+        cmocka_unit_test(test_too_many_addresses_are_cut_where_they_were),
         cmocka_unit_test(test_stop_with_a_change_on_its_way),
         cmocka_unit_test(test_system_resolver_knows_localhost),
     };
