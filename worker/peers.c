@@ -160,18 +160,36 @@ int peers_send(struct peers *peers, size_t index, uint8_t *data, size_t len)
         bus_free(data);
         return ERR_CLOSED;
     }
-    if (!p->first && bus_send(p->push, data, len) == 0)
-        return 0;
-    return keep(peers, p, data, len);
+    int err = p->first ? ERR_AGAIN : bus_send(p->push, data, len);
+    if (err == ERR_AGAIN)
+        return keep(peers, p, data, len);
+    if (err)
+        bus_free(data);
+    return err;
 }
 
-void peers_flush(struct peers *peers)
+/* Only a socket that is busy or not connected gets better with time. What failed otherwise may be sealed in part already: it is of no use. */
+static size_t flush_peer(struct peers *peers, struct peer *p)
 {
-    for (size_t i = 0; i < peers->count && peers->waiting > 0; i++) {
-        struct peer *p = &peers->of[i];
-        while (p->first && bus_send(p->push, p->first->data, p->first->len) == 0)
-            (void)take_first(peers, p);
+    size_t dropped = 0;
+    while (p->first) {
+        int err = bus_send(p->push, p->first->data, p->first->len);
+        if (err == ERR_AGAIN)
+            break;
+        uint8_t *data = take_first(peers, p);
+        if (err)
+            bus_free(data);
+        dropped += err != 0;
     }
+    return dropped;
+}
+
+size_t peers_flush(struct peers *peers)
+{
+    size_t dropped = 0;
+    for (size_t i = 0; i < peers->count && peers->waiting > 0; i++)
+        dropped += flush_peer(peers, &peers->of[i]);
+    return dropped;
 }
 
 bool peers_waits(const struct peers *peers, size_t index)

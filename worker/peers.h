@@ -24,10 +24,11 @@ void peers_retry(struct peers *peers, int64_t now_us);
 int64_t peers_next_us(const struct peers *peers);
 void peers_close(struct peers *peers, size_t index);
 
-/* Send a message of bus_alloc(len) in its turn, now or when there is room; it is taken in any case. ERR_FULL, ERR_CLOSED: it was dropped. */
+/* Send a message of bus_alloc(len) in its turn, now or when there is room; it is taken in any case. On any error it was dropped: ERR_FULL,
+ * ERR_CLOSED, and those of bus_send but ERR_AGAIN. */
 int peers_send(struct peers *peers, size_t index, uint8_t *data, size_t len);
-/* Send what waits, as far as it goes. */
-void peers_flush(struct peers *peers);
+/* Send what waits, as far as it goes. Returns how many messages could not be sent for another reason than that there is no room, and were dropped. */
+size_t peers_flush(struct peers *peers);
 /* Messages that wait for this peer, so that one sent now would overtake nothing. */
 bool peers_waits(const struct peers *peers, size_t index);
 /* Messages that wait for peers whose connection stands. */

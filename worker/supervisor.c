@@ -60,6 +60,14 @@ struct supervisor {
 
 /* ---- Out ---- */
 
+static void count_dropped(const struct supervisor *s, size_t count, const char *reason)
+{
+    if (count == 0)
+        return;
+    metrics_add(s->daemon->metrics, METRIC_RESULTS_DROPPED, (int64_t)count);
+    log_warn("result_dropped", "results could not be sent", LOG_U("count", count), LOG_S("reason", reason));
+}
+
 /* A RESULT with the status of this moment. */
 static void send_result(struct supervisor *s, size_t api, struct wire_result *r, const uint8_t *body, size_t body_len)
 {
@@ -75,10 +83,8 @@ static void send_result(struct supervisor *s, size_t api, struct wire_result *r,
             memcpy(room, body, body_len);
         err = peers_send(s->peers, api, data, len);
     }
-    if (err) {
-        metrics_add(s->daemon->metrics, METRIC_RESULTS_DROPPED, 1);
-        log_warn("result_dropped", "a result could not be sent", LOG_S("reason", err_text(err)));
-    }
+    if (err)
+        count_dropped(s, 1, err_text(err));
     s->quiet_since_us = 0;
 }
 
@@ -226,7 +232,7 @@ static void tell_apis(struct supervisor *s, int64_t now_us)
         credit_set_busy(s->credit, now_us, pool_busy(s->pool), s->load_permille);
         send_status(s, now_us, api);
     }
-    peers_flush(s->peers);
+    count_dropped(s, peers_flush(s->peers), "the socket failed while they waited");
     greetings_tick(s->greetings, now_us);
 }
 

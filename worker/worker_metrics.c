@@ -70,7 +70,8 @@ const struct metric_def worker_metrics[WORKER_METRIC_COUNT] = {
     [METRIC_MESSAGES_REFUSED] = COUNTER(
         "cavage_worker_messages_refused_total",
         "Messages that were malformed, meant for another worker, or named an address that they did not come from."),
-    [METRIC_RESULTS_DROPPED] = COUNTER("cavage_worker_results_dropped_total", "Results that could not be delivered."),
+    [METRIC_RESULTS_DROPPED] = COUNTER("cavage_worker_results_dropped_total",
+                                       "Results that could not be sent, and statuses that waited among them."),
     CLUSTER_METRICS(METRIC_SEALED, "cavage_sealed_messages_total"),
     [METRIC_WAIT_SECONDS] =
         HISTOGRAM("cavage_worker_wait_seconds", "From a job's arrival here to its begin.", wait_edges),

@@ -15,6 +15,8 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <nanomsg/nn.h>
+#include <nanomsg/pipeline.h>
 
 enum { PATIENCE_MS = 20000, MAX_BYTES = 1024 };
 
@@ -128,11 +130,48 @@ static void test_peer_that_is_closed_is_not_tried_again(void **state)
     bus_push_close(other);
 }
 
+/* The number of the next socket: nanomsg gives the one again that was closed last. */
+static int next_socket(void)
+{
+    int socket = nn_socket(AF_SP, NN_PUSH);
+    assert_true(socket >= 0);
+    nn_close(socket);
+    return socket;
+}
+
+static void test_what_cannot_be_sent_any_more_is_dropped_and_counted(void **state)
+{
+    (void)state;
+    struct peers *peers;
+    assert_int_equal(peers_new(2, 8, NULL, &peers), ERR_OK);
+    int number = next_socket();
+    assert_int_equal(peers_open(peers, 1, 0, address, &boot), ERR_OK);
+    assert_int_equal(peers_open(peers, 0, 0, address, &boot), ERR_OK);
+    /* Nobody listens yet. */
+    assert_int_equal(peers_send(peers, 1, message(1), 1), ERR_OK);
+    assert_int_equal(peers_send(peers, 1, message(2), 1), ERR_OK);
+    assert_int_equal(peers_send(peers, 0, message(3), 1), ERR_OK);
+    assert_int_equal(peers_flush(peers), 0);
+    assert_true(peers_waits(peers, 1));
+    assert_int_equal(nn_close(number), 0);
+    assert_int_equal(peers_flush(peers), 2);
+    assert_false(peers_waits(peers, 1));
+    assert_int_equal(peers_send(peers, 1, message(4), 1), ERR_CLOSED);
+    assert_int_equal(peers_flush(peers), 0);
+
+    struct bus_pull *pull;
+    assert_int_equal(bus_pull_open(address, MAX_BYTES, NULL, &pull), ERR_OK);
+    assert_int_equal(receive(peers, pull), 3);
+    bus_pull_close(pull);
+    peers_free(peers);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_peer_that_could_not_be_opened_is_tried_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_peer_that_is_closed_is_not_tried_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_cannot_be_sent_any_more_is_dropped_and_counted, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
