@@ -440,8 +440,8 @@ void dispatch_stats(const struct dispatch *d, struct dispatch_stats *out)
     for (size_t i = 0; i < d->peer_count; i++) {
         const struct peer *peer = &d->peers[i];
         out->sent += peer->inflight;
-        out->peers_up += peer->up;
         if (peer->usable) {
+            out->peers_up++;
             out->slots += peer->slots;
             out->busy += peer->busy;
             out->own_slots_milli += peer_is_there(peer) ? peer_own_slots_milli(peer) : 0;

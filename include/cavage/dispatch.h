@@ -126,8 +126,8 @@ int64_t dispatch_next_us(const struct dispatch *d);
 bool dispatch_next(struct dispatch *d, struct dispatch_action *out);
 
 struct dispatch_stats {
-    size_t queued, sent; /* jobs now */
-    size_t peers_up;
+    size_t queued, sent;      /* jobs now */
+    size_t peers_up;          /* connected, and not silent */
     unsigned slots, busy;     /* of the workers that are up */
     uint64_t own_slots_milli; /* converters at this API's disposal: of those workers, its part of their credit */
     int64_t queued_cost_us;

@@ -135,8 +135,10 @@ def test_paused_worker_costs_no_client_an_error(make_system):
         os.kill(running.worker.pid, signal.SIGSTOP)
         try:
             wait_until(lambda: running.api.metric("cavage_workers_lost_total") >= 1, "the silence to be noticed")
+            assert running.api.metric("cavage_workers_up") == 1
         finally:
             os.kill(running.worker.pid, signal.SIGCONT)
+        wait_until(lambda: running.api.metric("cavage_workers_up") == 2, "the worker to be up again")
 
     load = run_load(running, fault)
     unharmed(load)

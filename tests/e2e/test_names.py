@@ -90,7 +90,8 @@ def test_a_worker_with_two_addresses_is_one_worker(named):
     running.worker.env["CAVAGE_WORKER_LISTEN"] = f"tcp://[::]:{running.job_port}"
     running.worker.start()
     dns.zone[NAME] = ["127.0.0.1", "::1"]
-    wait_until(lambda: running.api.metric("cavage_workers_up") == 2, "both addresses to be connected")
+    wait_until(lambda: len(running.api.events("worker_listed")) == 3, "both addresses to be listed")
+    wait_until(lambda: running.api.metric("cavage_workers_up") == 1, "the worker to be up")
     for _ in range(20):
         assert running.post("/v1/resize?width=40", PHOTO, key).status_code == 200
     assert running.api.metric("cavage_converters") == 2

@@ -52,6 +52,24 @@ static void test_silent_peer_loses_its_jobs_after_a_second(void **state)
     expect_nothing();
 }
 
+static void test_worker_counts_as_up_while_it_is_heard(void **state)
+{
+    (void)state;
+    dispatch_peer_up(d, now_us, 0);
+    assert_int_equal(stats().peers_up, 0);
+    status(0, 1, 0, 3);
+    up(1, 2, 3);
+    assert_int_equal(stats().peers_up, 2);
+    tick_until(now_us + 900 * MS);
+    status(1, 2, 0, 3);
+    tick_until(now_us + 200 * MS);
+    assert_int_equal(stats().peers_up, 1);
+    status(0, 1, 0, 3);
+    assert_int_equal(stats().peers_up, 2);
+    dispatch_peer_down(d, now_us, 0);
+    assert_int_equal(stats().peers_up, 1);
+}
+
 static void test_pause_of_our_own_is_no_silence_of_others(void **state)
 {
     (void)state;
@@ -196,6 +214,7 @@ int main(void)
         DISPATCH_TEST(test_jobs_of_a_peer_that_went_go_elsewhere_in_their_order),
         DISPATCH_TEST(test_peer_is_used_again_only_after_a_fresh_status),
         DISPATCH_TEST(test_silent_peer_loses_its_jobs_after_a_second),
+        DISPATCH_TEST(test_worker_counts_as_up_while_it_is_heard),
         DISPATCH_TEST(test_pause_of_our_own_is_no_silence_of_others),
         DISPATCH_TEST(test_silence_is_noticed_between_pauses_of_our_own),
         DISPATCH_TEST(test_pause_is_noticed_by_the_first_event_after_it),
