@@ -72,6 +72,7 @@ extern const struct cli_command cli_bench;
 extern const struct cli_command cli_usage;
 extern const struct cli_command cli_status;
 extern const struct cli_command cli_config;
+extern const struct cli_command cli_cluster;
 
 /* Find the command that argv names among `commands`, parse its options and run it. Unknown names and options say so and give CLI_USAGE. */
 enum cli_status cli_dispatch(const struct cli *cli, const struct cli_command *const *commands, int argc, char **argv);

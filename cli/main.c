@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct cli_command *const commands[] = {&cli_up,    &cli_customer, &cli_key,    &cli_resize, &cli_bench,
-                                                     &cli_usage, &cli_status,   &cli_config, NULL};
+static const struct cli_command *const commands[] = {&cli_up,    &cli_customer, &cli_key,    &cli_resize,  &cli_bench,
+                                                     &cli_usage, &cli_status,   &cli_config, &cli_cluster, NULL};
 
 int main(int argc, char **argv)
 {

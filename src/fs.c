@@ -66,6 +66,20 @@ int fs_mkdirs(const char *path, mode_t mode)
     return make_dir(part, mode);
 }
 
+int fs_mkdirs_above(const char *path, mode_t mode)
+{
+    char dir[FS_PATH_SIZE];
+    const char *slash = strrchr(path, '/');
+    size_t len = slash ? (size_t)(slash - path) : 0;
+    if (len == 0)
+        return ERR_OK;
+    if (len >= sizeof(dir))
+        return ERR_RANGE;
+    memcpy(dir, path, len);
+    dir[len] = '\0';
+    return fs_mkdirs(dir, mode);
+}
+
 int fs_private_dir(const char *path)
 {
     int err = fs_mkdirs(path, 0700);

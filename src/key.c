@@ -129,21 +129,6 @@ static int pepper_create(const char *path)
     return err;
 }
 
-static int make_parent(const char *path)
-{
-    char dir[FS_PATH_SIZE];
-    const char *slash = strrchr(path, '/');
-    size_t len = slash ? (size_t)(slash - path) : 0;
-
-    if (len == 0)
-        return 0;
-    if (len >= sizeof(dir))
-        return ERR_RANGE;
-    memcpy(dir, path, len);
-    dir[len] = '\0';
-    return fs_mkdirs(dir, 0700);
-}
-
 static int pepper_read(const char *path, struct key_pepper *out)
 {
     char text[PEPPER_LEN + 3]; /* with a newline, the NUL, and a byte that shows a longer file */
@@ -165,7 +150,7 @@ int key_pepper_load(const char *path, bool create, struct key_pepper *out)
     int err = pepper_read(path, out);
     if (err != ERR_NOTFOUND || !create)
         return err;
-    err = make_parent(path);
+    err = fs_mkdirs_above(path, 0700);
     if (err == 0)
         err = pepper_create(path);
     return err == 0 ? pepper_read(path, out) : err;

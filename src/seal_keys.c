@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Reads the file of cluster keys. */
+/* Reads and writes the file of cluster keys, and changes them. */
 #include "cavage/err.h"
 #include "cavage/fs.h"
 #include "cavage/seal.h"
 
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -94,4 +97,81 @@ int seal_keys_load(const char *path, struct seal_keys *out, unsigned *line)
     explicit_bzero(text, SEAL_KEY_FILE_MAX);
     free(text);
     return err;
+}
+
+void seal_keys_text(const struct seal_keys *keys, char out[SEAL_KEYS_TEXT_SIZE])
+{
+    char hex[HEX_LEN + 1];
+    size_t len = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < keys->count; i++) {
+        hex_encode(keys->of[i].bytes, SEAL_KEY_BYTES, hex);
+        len += (size_t)snprintf(out + len, SEAL_KEYS_TEXT_SIZE - len, "%" PRIu32 " %s\n", keys->of[i].id, hex);
+    }
+    explicit_bzero(hex, sizeof(hex));
+}
+
+int seal_keys_save(const char *path, const struct seal_keys *keys)
+{
+    char text[SEAL_KEYS_TEXT_SIZE];
+    struct seal_keys back;
+    unsigned line;
+    seal_keys_text(keys, text);
+    int err = seal_keys_parse(text, &back, &line);
+    if (err == ERR_OK)
+        err = fs_write_atomic(path, text, strlen(text), 0600);
+    seal_keys_wipe(&back);
+    explicit_bzero(text, sizeof(text));
+    return err;
+}
+
+int seal_keys_add(struct seal_keys *keys, uint32_t *id)
+{
+    struct id halves[2];
+    uint32_t highest = 0;
+    static_assert(sizeof(halves) == SEAL_KEY_BYTES, "a key is two times as many random bits as an id");
+    for (size_t i = 0; i < keys->count; i++)
+        highest = keys->of[i].id > highest ? keys->of[i].id : highest;
+    if (keys->count == SEAL_KEYS_MAX || highest == UINT32_MAX)
+        return ERR_FULL;
+    id_random(&halves[0]);
+    id_random(&halves[1]);
+    memcpy(keys->of[keys->count].bytes, halves, SEAL_KEY_BYTES);
+    explicit_bzero(halves, sizeof(halves));
+    keys->of[keys->count++].id = *id = highest + 1;
+    return ERR_OK;
+}
+
+/* Its place; count when there is none. */
+static size_t place_of(const struct seal_keys *keys, uint32_t id)
+{
+    size_t i = 0;
+    while (i < keys->count && keys->of[i].id != id)
+        i++;
+    return i;
+}
+
+int seal_keys_use(struct seal_keys *keys, uint32_t id)
+{
+    struct seal_keys old = *keys;
+    size_t at = place_of(keys, id);
+    if (at < keys->count) {
+        memcpy(&keys->of[1], &old.of[0], at * sizeof(keys->of[0]));
+        keys->of[0] = old.of[at];
+    }
+    seal_keys_wipe(&old);
+    return at < keys->count ? ERR_OK : ERR_NOTFOUND;
+}
+
+int seal_keys_drop(struct seal_keys *keys, uint32_t id)
+{
+    size_t at = place_of(keys, id);
+    if (at == keys->count)
+        return ERR_NOTFOUND;
+    if (at == 0)
+        return ERR_DENIED;
+    keys->count--;
+    memmove(&keys->of[at], &keys->of[at + 1], (keys->count - at) * sizeof(keys->of[0]));
+    explicit_bzero(&keys->of[keys->count], sizeof(keys->of[0]));
+    return ERR_OK;
 }

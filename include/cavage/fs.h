@@ -14,6 +14,9 @@ int fs_join(char *out, size_t size, const char *dir, const char *name);
 /* Make a folder and those above it; folders that are made get `mode` less the umask. 0 if it is there already. */
 int fs_mkdirs(const char *path, mode_t mode);
 
+/* The same for the folder that holds path. */
+int fs_mkdirs_above(const char *path, mode_t mode);
+
 /* Make a folder of mode 0700, and those above it, if they are missing, and refuse (ERR_DENIED) one that others own or can enter. */
 int fs_private_dir(const char *path);
 

@@ -18,7 +18,8 @@ enum {
     SEAL_KEY_BYTES = 32,
     SEAL_KEYS_MAX = 8,
     SEAL_WINDOW = 1024, /* counters back from the highest that are still taken, each once; as in RFC 6479 */
-    SEAL_KEY_FILE_MAX = 16 * 1024
+    SEAL_KEY_FILE_MAX = 16 * 1024,
+    SEAL_KEYS_TEXT_SIZE = SEAL_KEYS_MAX * 76 + 1 /* a line of 10 digits, a blank and 64 digits each; and NUL */
 };
 
 /* The cluster's keys: the first seals, all open. */
@@ -35,6 +36,17 @@ struct seal_keys {
 int seal_keys_parse(const char *text, struct seal_keys *out, unsigned *line);
 /* The same from a file, which must be ours and closed to others: ERR_DENIED. *line is 0 when it could not be read. */
 int seal_keys_load(const char *path, struct seal_keys *out, unsigned *line);
+/* As seal_keys_parse reads them. The caller wipes the text. */
+void seal_keys_text(const struct seal_keys *keys, char out[SEAL_KEYS_TEXT_SIZE]);
+/* Write the file anew: aside, with mode 0600, and renamed. ERR_INVALID, ERR_EXISTS, ERR_NOTFOUND for keys that could not be read again; ERR_… of
+ * fs_write_atomic. */
+int seal_keys_save(const char *path, const struct seal_keys *keys);
+/* Add a key of random bits as the last, so that it opens and, unless it is alone, does not seal. Its id is one above the highest. ERR_FULL. */
+int seal_keys_add(struct seal_keys *keys, uint32_t *id);
+/* Make a key the first, which seals; the others keep their order. ERR_NOTFOUND. */
+int seal_keys_use(struct seal_keys *keys, uint32_t id);
+/* Remove a key. ERR_NOTFOUND; ERR_DENIED for the one that seals. */
+int seal_keys_drop(struct seal_keys *keys, uint32_t id);
 void seal_keys_wipe(struct seal_keys *keys);
 
 enum seal_verdict {

@@ -431,6 +431,44 @@ static void test_key_file_must_be_private(void **state)
     assert_int_equal(seal_keys_load(path, &keys, &line), ERR_NOTFOUND);
 }
 
+static void test_keys_are_changed_and_saved(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/cvg-seal-XXXXXX";
+    struct seal_keys keys = {0}, back;
+    uint32_t id;
+    unsigned line;
+    int fd = mkstemp(path);
+
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(seal_keys_save(path, &keys), ERR_NOTFOUND);
+    for (uint32_t i = 1; i <= SEAL_KEYS_MAX; i++) {
+        assert_int_equal(seal_keys_add(&keys, &id), ERR_OK);
+        assert_int_equal(id, i);
+    }
+    assert_int_equal(seal_keys_add(&keys, &id), ERR_FULL);
+    assert_int_equal(seal_keys_save(path, &keys), ERR_OK);
+    assert_int_equal(seal_keys_load(path, &back, &line), ERR_OK);
+    assert_memory_equal(&back, &keys, sizeof(keys));
+
+    assert_int_equal(seal_keys_use(&keys, 9), ERR_NOTFOUND);
+    assert_int_equal(seal_keys_use(&keys, 3), ERR_OK);
+    assert_int_equal(seal_keys_drop(&keys, 3), ERR_DENIED);
+    assert_int_equal(seal_keys_drop(&keys, 8), ERR_OK);
+    assert_int_equal(seal_keys_drop(&keys, 8), ERR_NOTFOUND);
+    assert_int_equal(seal_keys_drop(&keys, 1), ERR_OK);
+    static const uint32_t left[] = {3, 2, 4, 5, 6, 7};
+    assert_int_equal(keys.count, 6);
+    for (size_t i = 0; i < keys.count; i++) {
+        assert_int_equal(keys.of[i].id, left[i]);
+        assert_memory_equal(keys.of[i].bytes, back.of[left[i] - 1].bytes, SEAL_KEY_BYTES);
+    }
+    for (size_t i = keys.count * sizeof(keys.of[0]); i < sizeof(keys.of); i++)
+        assert_int_equal(((const uint8_t *)keys.of)[i], 0); /* what was dropped is wiped */
+    unlink(path);
+}
+
 int main(void)
 {
 #define PAIR(test) cmocka_unit_test_setup_teardown(test, open_pair, close_pair)
@@ -451,6 +489,7 @@ int main(void)
         cmocka_unit_test(test_key_file_is_parsed_strictly),
         cmocka_unit_test(test_refused_key_file_leaves_no_key),
         cmocka_unit_test(test_key_file_must_be_private),
+        cmocka_unit_test(test_keys_are_changed_and_saved),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
