@@ -12,11 +12,17 @@
 /* Longer than this nobody waits for an answer: the batch has come again. */
 static const int64_t keep_us = 2000000;
 
+/* Two processes may have had an address, one after the other, and usage of the first may come late. */
+struct pending {
+    struct id boot; /* whom it is for */
+    struct wire_ack ack;
+};
+
 struct peer {
     char address[WIRE_ADDRESS_SIZE];
     struct bus_push *push; /* NULL: a free slot */
     int64_t used_us;
-    struct wire_ack pending[ACKS_PENDING_MAX];
+    struct pending pending[ACKS_PENDING_MAX];
     size_t count;
 };
 
@@ -72,30 +78,36 @@ static struct peer *peer_of(struct acks *acks, const char *address)
     return oldest;
 }
 
+/* The one for the same process and epoch, else a new one; NULL when there is no room. */
+static struct pending *pending_of(struct peer *peer, const struct id *boot, const struct wire_ack *ack)
+{
+    for (size_t i = 0; i < peer->count; i++) {
+        struct pending *p = &peer->pending[i];
+        if (p->ack.epoch == ack->epoch && id_equal(&p->ack.producer, &ack->producer) && id_equal(&p->boot, boot))
+            return p;
+    }
+    return peer->count < ACKS_PENDING_MAX ? &peer->pending[peer->count++] : NULL;
+}
+
 void acks_add(struct acks *acks, const struct acks_to *to, const struct wire_ack *ack, int64_t now_us)
 {
     struct peer *peer = peer_of(acks, to->address);
     if (!peer)
         return;
-    bus_push_to(peer->push, &to->boot);
     peer->used_us = now_us;
-    for (size_t i = 0; i < peer->count; i++) {
-        if (peer->pending[i].epoch == ack->epoch && id_equal(&peer->pending[i].producer, &ack->producer)) {
-            peer->pending[i] = *ack;
-            return;
-        }
-    }
-    if (peer->count < ACKS_PENDING_MAX)
-        peer->pending[peer->count++] = *ack;
+    struct pending *p = pending_of(peer, &to->boot, ack);
+    if (p)
+        *p = (struct pending){.boot = to->boot, .ack = *ack};
 }
 
-static int send_one(struct peer *peer, const struct wire_ack *ack)
+static int send_one(struct peer *peer, const struct pending *p)
 {
     uint8_t *data;
     size_t len;
-    int err = wire_pack_ack(ack, bus_alloc, &data, &len);
+    int err = wire_pack_ack(&p->ack, bus_alloc, &data, &len);
     if (err)
         return err;
+    bus_push_to(peer->push, &p->boot);
     err = bus_send(peer->push, data, len);
     if (err)
         bus_free(data);

@@ -23,7 +23,7 @@ struct acks_to {
     struct id boot;
 };
 
-/* Have an acknowledgement sent to a producer; it replaces one of the same epoch that still waits. Whatever cannot be kept is
+/* Have an acknowledgement sent to a producer; it replaces one for the same process and epoch that still waits. Whatever cannot be kept is
  * forgotten: the producer sends its batch again, and is told again. */
 void acks_add(struct acks *acks, const struct acks_to *to, const struct wire_ack *ack, int64_t now_us);
 
