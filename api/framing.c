@@ -36,6 +36,13 @@ static bool read_length(const char *text, size_t len, uint64_t *out)
     return len > 0;
 }
 
+void framing_target(struct framing *f, const char *target)
+{
+    for (const char *at = target; *at != '\0'; at++)
+        if ((unsigned char)*at <= ' ' || *at == 0x7f)
+            f->bad_target = true;
+}
+
 void framing_header(struct framing *f, const char *name, size_t name_len, const char *value, size_t value_len)
 {
     if (!is_token(name, name_len)) {
@@ -59,6 +66,8 @@ void framing_header(struct framing *f, const char *name, size_t name_len, const 
 
 const char *framing_problem(const struct framing *f, bool http11)
 {
+    if (f->bad_target)
+        return "The request target has a blank or a control character.";
     if (f->bad_name)
         return "A header's name is not a token.";
     if (f->head_bytes != 0 && f->head_bytes != f->known_bytes)

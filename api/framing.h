@@ -16,11 +16,14 @@ struct framing {
     bool bad_length;    /* a Content-Length that is not a number */
     bool bad_coding;    /* a transfer coding other than chunked */
     bool bad_name;      /* a header name that is not a token */
+    bool bad_target;    /* blanks or control characters in the request target */
     uint64_t length;    /* of the first Content-Length */
     size_t head_bytes;  /* of the head as it came; 0: not known */
     size_t known_bytes; /* of them, what the request line and the headers account for; counted by the caller */
 };
 
+/* Take the request target. */
+void framing_target(struct framing *f, const char *target);
 /* Take one header. Neither name nor value is NUL-terminated necessarily. */
 void framing_header(struct framing *f, const char *name, size_t name_len, const char *value, size_t value_len);
 

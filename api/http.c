@@ -101,6 +101,7 @@ static enum MHD_Result on_header(void *arg, enum MHD_ValueKind kind, const char 
 static void read_head(const struct call *c, struct head *head)
 {
     *head = (struct head){.method = c->method, .http11 = strcmp(c->version, MHD_HTTP_VERSION_1_1) == 0};
+    framing_target(&head->framing, c->r->target);
     MHD_get_connection_values_n(c->connection, MHD_HEADER_KIND, on_header, head);
     count_head(c, &head->framing);
     head->expects_continue = head->expects_continue && head->http11;
@@ -391,12 +392,13 @@ int http_start(struct api *api, struct http **out)
     MHD_set_panic_func(on_panic, NULL);
     /* The limit is shared out among the threads in equal parts, so each gets room for all: our own table is what bounds connections. */
     unsigned connections = (unsigned)conns_capacity(api->conns) * threads;
+    /* Not strict: what is doubtful is refused here, with a problem that says why. */
     http->daemon = MHD_start_daemon(
         MHD_USE_NO_LISTEN_SOCKET | MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC, 0, NULL,
         NULL, on_request, http, MHD_OPTION_THREAD_POOL_SIZE, threads > 1 ? threads : 0U, MHD_OPTION_CONNECTION_LIMIT,
         connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, 0U,
         MHD_OPTION_URI_LOG_CALLBACK, on_target, http, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_STRICT_FOR_CLIENT, 0,
         MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
     if (!http->daemon) {
         free(http);

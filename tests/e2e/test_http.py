@@ -201,6 +201,43 @@ def test_doubtful_framing_is_400_and_closes(connection, key, headers):
     assert answer_headers.get("connection", "").lower() == "close"
 
 
+@pytest.mark.parametrize(
+    "head", ["/healthz HTTP/1.1", "/healthz HTTP/1.1\r\nHost: a\r\nHost: b", "/healthz x HTTP/1.1\r\nHost: x", "/healthz\tHTTP/1.1 HTTP/1.1\r\nHost: x"]
+)
+def test_doubtful_head_is_a_problem(connection, head):
+    code, headers, body = connection.send(f"GET {head}\r\n\r\n".encode()).answer()
+    assert code == 400
+    assert problem(code, headers, body)["type"] == "/problems/bad_framing"
+    assert connection.closed()
+
+
+LIBRARY_REFUSES = [
+    (400, b"GET /healthz\r\n\r\n"), (400, b"GET /healthz HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n"),
+    (400, b"POST /v1/info HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n"),
+    (400, b"POST /v1/info HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
+    (413, b"POST /v1/info HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n"),
+    (414, b"GET /" + 40_000 * b"a" + b" HTTP/1.1\r\nHost: x\r\n\r\n"),
+    (431, b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + 40_000 * b"a" + b"\r\n\r\n"),
+    (505, b"GET /healthz HTTP/9.9\r\nHost: x\r\n\r\n"),
+]
+
+
+@pytest.mark.parametrize("code, head", LIBRARY_REFUSES)
+def test_what_the_library_refuses_is_closed(connection, code, head):
+    """The statuses that docs/http-api.md lists; their bodies are the library's."""
+    answer_code, headers = connection.send(head).head()
+    assert answer_code == code and headers["connection"] == "close" and "content-type" not in headers
+    try:
+        while connection.socket.recv(65536):
+            pass
+    except ConnectionResetError:
+        pass
+
+
+def test_what_is_no_request_is_closed_without_an_answer(connection):
+    assert connection.send(b"GARBAGE\r\n\r\n").closed()
+
+
 def test_expect_continue_gets_100_then_the_answer(connection, key):
     connection.send(request("POST", "/v1/resize?width=9", [auth(key), "Expect: 100-continue", f"Content-Length: {len(PHOTO)}"], length=False))
     assert connection.head()[0] == 100

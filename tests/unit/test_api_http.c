@@ -51,6 +51,19 @@ static void test_accept_names_formats(void **state)
 
 /* ---- Framing ---- */
 
+static void test_framing_takes_no_blank_in_a_target(void **state)
+{
+    static const char *const bad[] = {"/a b", "/a\tb", "/a\x7f", "/a ", "\x01"};
+    (void)state;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct framing f = {.hosts = 1};
+        framing_target(&f, "/v1/resize?background=%20#\xc3\xa4");
+        assert_null(framing_problem(&f, true));
+        framing_target(&f, bad[i]);
+        assert_non_null(framing_problem(&f, true));
+    }
+}
+
 /* Headers as "Name: value" lines; Host is added. */
 static const char *judge(const char *headers, bool http11)
 {
@@ -408,6 +421,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_accept_names_formats),
+        cmocka_unit_test(test_framing_takes_no_blank_in_a_target),
         cmocka_unit_test(test_framing_takes_what_is_certain),
         cmocka_unit_test(test_framing_refuses_what_is_doubtful),
         cmocka_unit_test(test_framing_refuses_a_head_with_bytes_unaccounted_for),
