@@ -3,6 +3,7 @@
 #include "acks.h"
 
 #include "cavage/bus.h"
+#include "cavage/bus_table.h"
 #include "cavage/err.h"
 #include "cavage/log.h"
 
@@ -19,63 +20,45 @@ struct pending {
 };
 
 struct peer {
-    char address[WIRE_ADDRESS_SIZE];
-    struct bus_push *push; /* NULL: a free slot */
-    int64_t used_us;
     struct pending pending[ACKS_PENDING_MAX];
     size_t count;
 };
 
 struct acks {
-    struct seal *seal;
-    struct peer peers[ACKS_PEERS_MAX];
+    struct bus_table *table;
+    struct peer peers[ACKS_PEERS_MAX]; /* by place in the table */
 };
 
 int acks_new(struct seal *seal, struct acks **out)
 {
     struct acks *acks = calloc(1, sizeof *acks);
-    if (!acks)
-        return ERR_NOMEM;
-    acks->seal = seal;
+    int err = acks ? bus_table_new(ACKS_PEERS_MAX, seal, &acks->table) : ERR_NOMEM;
+    if (err) {
+        free(acks);
+        return err;
+    }
     *out = acks;
     return ERR_OK;
 }
 
-static void forget(struct peer *peer)
-{
-    bus_push_close(peer->push);
-    memset(peer, 0, sizeof *peer);
-}
-
 void acks_free(struct acks *acks)
 {
-    if (!acks)
-        return;
-    for (size_t i = 0; i < ACKS_PEERS_MAX; i++)
-        forget(&acks->peers[i]);
+    if (acks)
+        bus_table_free(acks->table);
     free(acks);
 }
 
-static struct peer *peer_of(struct acks *acks, const char *address)
+static struct peer *peer_of(struct acks *acks, const char *address, int64_t now_us)
 {
-    struct peer *oldest = &acks->peers[0];
-    for (size_t i = 0; i < ACKS_PEERS_MAX; i++) {
-        struct peer *peer = &acks->peers[i];
-        if (peer->push && strcmp(peer->address, address) == 0)
-            return peer;
-        if (!peer->push || (oldest->push && peer->used_us < oldest->used_us))
-            oldest = peer;
-    }
-    forget(oldest);
-    int err = bus_push_open(address, acks->seal, &oldest->push);
-    if (err) {
-        oldest->push = NULL;
+    size_t place;
+    bool opened;
+    int err = bus_table_find(acks->table, now_us, address, &place, &opened);
+    if (err)
         log_error("meter_bad_address", "a producer cannot be answered", LOG_S("address", address),
                   LOG_S("error", err_text(err)));
-        return NULL;
-    }
-    memcpy(oldest->address, address, strlen(address) + 1);
-    return oldest;
+    if (opened)
+        acks->peers[place].count = 0;
+    return err ? NULL : &acks->peers[place];
 }
 
 /* The one for the same process and epoch, else a new one; NULL when there is no room. */
@@ -91,35 +74,35 @@ static struct pending *pending_of(struct peer *peer, const struct id *boot, cons
 
 void acks_add(struct acks *acks, const struct acks_to *to, const struct wire_ack *ack, int64_t now_us)
 {
-    struct peer *peer = peer_of(acks, to->address);
+    struct peer *peer = peer_of(acks, to->address, now_us);
     if (!peer)
         return;
-    peer->used_us = now_us;
     struct pending *p = pending_of(peer, &to->boot, ack);
     if (p)
         *p = (struct pending){.boot = to->boot, .ack = *ack};
 }
 
-static int send_one(struct peer *peer, const struct pending *p)
+static int send_one(struct bus_push *push, const struct pending *p)
 {
     uint8_t *data;
     size_t len;
     int err = wire_pack_ack(&p->ack, bus_alloc, &data, &len);
     if (err)
         return err;
-    bus_push_to(peer->push, &p->boot);
-    err = bus_send(peer->push, data, len);
+    bus_push_to(push, &p->boot);
+    err = bus_send(push, data, len);
     if (err)
         bus_free(data);
     return err;
 }
 
-static bool send_pending(struct peer *peer, int64_t now_us)
+static bool send_pending(struct acks *acks, size_t place, int64_t now_us)
 {
+    struct peer *peer = &acks->peers[place];
     size_t sent = 0;
-    if (now_us - peer->used_us > keep_us)
+    if (now_us - bus_table_used_us(acks->table, place) > keep_us)
         peer->count = 0;
-    while (sent < peer->count && send_one(peer, &peer->pending[sent]) == ERR_OK)
+    while (sent < peer->count && send_one(bus_table_push(acks->table, place), &peer->pending[sent]) == ERR_OK)
         sent++;
     peer->count -= sent;
     memmove(peer->pending, peer->pending + sent, peer->count * sizeof peer->pending[0]);
@@ -130,7 +113,7 @@ bool acks_send(struct acks *acks, int64_t now_us)
 {
     bool waits = false;
     for (size_t i = 0; i < ACKS_PEERS_MAX; i++)
-        if (acks->peers[i].count > 0 && send_pending(&acks->peers[i], now_us))
+        if (acks->peers[i].count > 0 && send_pending(acks, i, now_us))
             waits = true;
     return waits;
 }
