@@ -217,16 +217,21 @@ def test_keys_that_cannot_be_read_again_leave_the_old_ones(make_system):
 # ---- Strangers ----
 
 
+def listen_in(running, to_key, to, back_key, back):
+    """Start the API again so that what it sends, and what it is answered, goes through relays: those."""
+    forth_relay, back_relay = raw_bus.Relay(to), raw_bus.Relay(back)
+    running.api.stop()
+    running.api.env.update({to_key: forth_relay.endpoint, back_key: f"{back} {back_relay.endpoint}"})
+    running.api.start()
+    running.wait_serving()
+    return forth_relay, back_relay
+
+
 def test_usage_that_comes_again_is_counted_once(make_system):
     """Someone keeps the usage on its way to the meter, and its acknowledgements, and sends all again: also to a meter that was restarted."""
     running = make_system(transport="tcp")
     key = running.new_customer("c")
-    relay = raw_bus.Relay(running.usage_address)
-    acks = raw_bus.Relay(running.ack_addresses[0])
-    running.api.stop()
-    running.api.env.update({"CAVAGE_METER_LISTEN": relay.endpoint, "CAVAGE_USAGE_ACKS": f"{running.ack_addresses[0]} {acks.endpoint}"})
-    running.api.start()
-    running.wait_serving()
+    relay, acks = listen_in(running, "CAVAGE_METER_LISTEN", running.usage_address, "CAVAGE_USAGE_ACKS", running.ack_addresses[0])
     for n in range(3):
         assert running.post("/v1/resize?width=40", PHOTO, key).status_code == 200
         wait_usage(running, n + 1, n + 1)
@@ -341,12 +346,7 @@ def test_replays_reflections_and_changes_are_refused(make_system):
     """Someone on the way between an API and its worker keeps all that passes, and sends it again, back, changed and to a worker that was restarted."""
     running = make_system(transport="tcp")
     key = running.new_customer("c")
-    relay = raw_bus.Relay(running.job_addresses[0])
-    results = raw_bus.Relay(running.result_addresses[0])
-    running.api.stop()
-    running.api.env.update({"CAVAGE_API_WORKERS": relay.endpoint, "CAVAGE_API_RESULTS": f"{running.result_addresses[0]} {results.endpoint}"})
-    running.api.start()
-    running.wait_serving()
+    relay, results = listen_in(running, "CAVAGE_API_WORKERS", running.job_addresses[0], "CAVAGE_API_RESULTS", running.result_addresses[0])
     for _ in range(5):
         assert running.post("/v1/resize?width=40", PHOTO, key).status_code == 200
     to_worker, to_api = relay.messages(), results.messages()
