@@ -13,14 +13,20 @@
 
 #include <cmocka.h>
 
+static struct geometry plan(const char *query, uint32_t w, uint32_t h, struct params *p)
+{
+    struct params_problem problem;
+    struct geometry g;
+    assert_int_equal(params_parse(query, strlen(query), p, &problem), 0);
+    assert_int_equal(geometry_plan(p, w, h, false, &g), 0);
+    return g;
+}
+
 static void check(const char *query, uint32_t w, uint32_t h, uint32_t width, uint32_t height, uint32_t canvas_width,
                   uint32_t canvas_height)
 {
     struct params p;
-    struct params_problem problem;
-    struct geometry g;
-    assert_int_equal(params_parse(query, strlen(query), &p, &problem), 0);
-    assert_int_equal(geometry_plan(&p, w, h, false, &g), 0);
+    struct geometry g = plan(query, w, h, &p);
     if (g.width != width || g.height != height || g.canvas_width != canvas_width || g.canvas_height != canvas_height)
         fail_msg("%s of %ux%u: %ux%u on %ux%u", query, w, h, g.width, g.height, g.canvas_width, g.canvas_height);
 }
@@ -90,11 +96,8 @@ static void test_nothing_is_enlarged_when_told_so(void **state)
 static void check_place(const char *query, uint32_t w, uint32_t h, uint32_t x, uint32_t y)
 {
     struct params p;
-    struct params_problem problem;
-    struct geometry g;
+    struct geometry g = plan(query, w, h, &p);
     uint32_t left, top;
-    assert_int_equal(params_parse(query, strlen(query), &p, &problem), 0);
-    assert_int_equal(geometry_plan(&p, w, h, false, &g), 0);
     geometry_place(&p, &g, &left, &top);
     if (left != x || top != y)
         fail_msg("%s of %ux%u: at %u,%u", query, w, h, left, top);
