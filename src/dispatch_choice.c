@@ -84,18 +84,26 @@ void peer_learn_overdue(struct dispatch *d, const struct job *job)
     learn(d, &d->peers[job->current.peer], d->now_us - job->current.sent_us, job->entry.cost_us);
 }
 
+/* Since when the oldest job there is out and nothing has come back, of which `back_us` is the last. */
+static int64_t alone_since_us(const struct job *oldest, int64_t back_us)
+{
+    return back_us > oldest->current.sent_us ? back_us : oldest->current.sent_us;
+}
+
+/* What the oldest job is taken to cost: an estimate that is too low makes no worker slow. */
+static int64_t cost_of_oldest(const struct peer *peer, const struct job *oldest)
+{
+    return oldest->entry.cost_us > peer->cost_us ? oldest->entry.cost_us : peer->cost_us;
+}
+
 /* At least this slow by the job that is out longest, when no other has come back since: so a worker that stands still is noticed before its silence is. */
 static int64_t stuck_milli(const struct dispatch *d, const struct peer *peer)
 {
     const struct job *oldest = peer->jobs.first;
     if (!oldest)
         return 0;
-    int64_t sent_us = oldest->current.sent_us;
-    int64_t out_us = d->now_us - (peer->pace_us > sent_us ? peer->pace_us : sent_us);
-    if (out_us < STUCK_US)
-        return 0;
-    int64_t cost_us = oldest->entry.cost_us > peer->cost_us ? oldest->entry.cost_us : peer->cost_us;
-    return pace_of(out_us / STUCK_WAITS, cost_us);
+    int64_t out_us = d->now_us - alone_since_us(oldest, peer->pace_us);
+    return out_us < STUCK_US ? 0 : pace_of(out_us / STUCK_WAITS, cost_of_oldest(peer, oldest));
 }
 
 static bool is_slow(const struct fleet *fleet, int64_t pace_milli)
@@ -240,11 +248,10 @@ static int64_t overdue_us(const struct fleet *fleet, const struct peer *peer)
 
     if (!peer->usable || !job || job->starts >= STARTS_MAX || job->previous.sequence > 0 || fleet->best_milli == 0)
         return INT64_MAX;
-    int64_t cost_us = job->entry.cost_us > peer->cost_us ? job->entry.cost_us : peer->cost_us;
     /* A pace is about one, so its thousandths count: divided last. The product of the bounds is below 2^61. */
     int64_t slow_milli = bounded(fleet->best_milli, 0, pace_most_milli) * SLOW_MILLI / WHOLE * STUCK_WAITS;
-    int64_t since_us = peer->result_us > job->current.sent_us ? peer->result_us : job->current.sent_us;
-    return since_us + bounded(slow_milli * bounded(cost_us, 1, INT32_MAX) / WHOLE, STUCK_US, longest_us);
+    int64_t cost_us = bounded(cost_of_oldest(peer, job), 1, INT32_MAX);
+    return alone_since_us(job, peer->result_us) + bounded(slow_milli * cost_us / WHOLE, STUCK_US, longest_us);
 }
 
 static const struct peer *idlest(const struct dispatch *d, const struct fleet *fleet, const struct job *job)
