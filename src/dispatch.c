@@ -364,16 +364,20 @@ static bool next_cancel(struct dispatch *d, struct dispatch_action *out)
 /* The next job that a worker can take, and which worker. False when there is none. */
 static bool next_job(struct dispatch *d, struct job **job, size_t *peer)
 {
+    struct fleet fleet;
     unsigned open = 0;
 
+    if (fair_queue_count(d->queue) == 0)
+        return false;
+    peers_survey(d, &fleet);
     for (int i = 0; i < LANES; i++) {
         enum lane lane = (enum lane)i;
-        if (fair_queue_lane_count(d->queue, lane) > 0 && peers_have_room(d, lane))
+        if (fair_queue_lane_count(d->queue, lane) > 0 && peers_have_room(d, &fleet, lane))
             open |= 1U << lane;
     }
     /* The entry is the job's first member. */
     *job = (struct job *)fair_queue_pop(d->queue, open);
-    return *job && peer_choose(d, (*job)->entry.lane, peer);
+    return *job && peer_choose(d, &fleet, (*job)->entry.lane, peer);
 }
 
 static void fill_send(const struct dispatch *d, const struct job *job, struct dispatch_action *out)

@@ -14,13 +14,6 @@ enum {
     WHOLE = 1000
 };
 
-/* What the workers that are not slow can do for this API. */
-struct fleet {
-    int64_t best_milli; /* pace; 0: not known */
-    uint64_t slots;
-    uint64_t jobs; /* in flight there, and waiting here */
-};
-
 /* splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014). */
 static uint64_t next_random(struct dispatch *d)
 {
@@ -126,9 +119,10 @@ static int64_t slowness(const struct dispatch *d, const struct fleet *fleet, con
     return is_slow(fleet, pace) ? pace * WHOLE / fleet->best_milli : WHOLE;
 }
 
-static struct fleet fleet_of(const struct dispatch *d, size_t waiting)
+/* Enough to tell which workers are slow. */
+static struct fleet best_of(const struct dispatch *d)
 {
-    struct fleet fleet = {.jobs = waiting};
+    struct fleet fleet = {0};
 
     for (size_t i = 0; i < d->peer_count; i++) {
         const struct peer *peer = &d->peers[i];
@@ -136,15 +130,21 @@ static struct fleet fleet_of(const struct dispatch *d, size_t waiting)
             (fleet.best_milli == 0 || peer->pace_milli < fleet.best_milli))
             fleet.best_milli = peer->pace_milli;
     }
+    return fleet;
+}
+
+void peers_survey(const struct dispatch *d, struct fleet *fleet)
+{
+    *fleet = best_of(d);
+    fleet->jobs = fair_queue_count(d->queue);
     for (size_t i = 0; i < d->peer_count; i++) {
         const struct peer *peer = &d->peers[i];
         bool serves = peer_is_there(peer) && (peer->inflight > 0 || peer->sent < peer->limit);
-        if (serves && slowness(d, &fleet, peer) == WHOLE) {
-            fleet.slots += peer_own_slots(peer);
-            fleet.jobs += peer->inflight;
+        if (serves && slowness(d, fleet, peer) == WHOLE) {
+            fleet->slots += peer_own_slots(peer);
+            fleet->jobs += peer->inflight;
         }
     }
-    return fleet;
 }
 
 /* When a job would be done there, in service times of a worker that is not slow, in thousandths. */
@@ -165,14 +165,13 @@ static bool is_worth(const struct dispatch *d, const struct fleet *fleet, const 
     return finish(d, fleet, peer) <= WHOLE * (fleet->slots + behind) / fleet->slots;
 }
 
-bool peers_have_room(const struct dispatch *d, enum lane lane)
+bool peers_have_room(const struct dispatch *d, const struct fleet *fleet, enum lane lane)
 {
     if (lane == LANE_LARGE && !d->config.fifo && !peers_let_large_go(d))
         return false;
-    struct fleet fleet = fleet_of(d, fair_queue_count(d->queue));
 
     for (size_t i = 0; i < d->peer_count; i++) {
-        if (peer_has_room(d, &d->peers[i], lane) && is_worth(d, &fleet, &d->peers[i]))
+        if (peer_has_room(d, &d->peers[i], lane) && is_worth(d, fleet, &d->peers[i]))
             return true;
     }
     return false;
@@ -211,16 +210,14 @@ static void draw_from(struct dispatch *d, struct draw *draw, const struct peer *
         draw->second = peer;
 }
 
-bool peer_choose(struct dispatch *d, enum lane lane, size_t *peer)
+bool peer_choose(struct dispatch *d, const struct fleet *fleet, enum lane lane, size_t *peer)
 {
-    /* The job was taken off the queue, and must find the room that it was promised. */
-    struct fleet fleet = fleet_of(d, fair_queue_count(d->queue) + 1);
     struct draw draw = {0};
 
     for (size_t i = 0; i < d->peer_count; i++) {
         const struct peer *p = &d->peers[i];
-        if (peer_has_room(d, p, lane) && is_worth(d, &fleet, p))
-            draw_from(d, &draw, p, finish(d, &fleet, p));
+        if (peer_has_room(d, p, lane) && is_worth(d, fleet, p))
+            draw_from(d, &draw, p, finish(d, fleet, p));
     }
     if (!draw.first)
         return false;
@@ -271,7 +268,7 @@ bool peer_hedge(const struct dispatch *d, struct job **job, size_t *peer)
 {
     if (fair_queue_count(d->queue) > 0 || d->hedges_milli < HEDGE_MILLI)
         return false;
-    struct fleet fleet = fleet_of(d, 0);
+    struct fleet fleet = best_of(d);
     for (size_t i = 0; i < d->peer_count; i++) {
         if (overdue_us(&fleet, &d->peers[i]) > d->now_us)
             continue;
@@ -291,7 +288,7 @@ int64_t peers_hedge_us(const struct dispatch *d)
 
     if (d->hedges_milli < HEDGE_MILLI)
         return next_us;
-    struct fleet fleet = fleet_of(d, 0);
+    struct fleet fleet = best_of(d);
     for (size_t i = 0; i < d->peer_count; i++) {
         int64_t due_us = overdue_us(&fleet, &d->peers[i]);
         /* What is overdue by now waits for room elsewhere, and that comes with an event. */

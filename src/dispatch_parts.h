@@ -178,10 +178,19 @@ void job_fail(struct dispatch *d, struct job *job, enum dispatch_failure failure
 void job_forget(struct dispatch *d, struct job *job, const struct attempt *done);
 
 /* dispatch_choice.c */
-/* The worker that the next job of this lane is best sent to; false when it had better wait. In fifo every job is of the small one. */
-bool peer_choose(struct dispatch *d, enum lane lane, size_t *peer);
+/* What the workers that are not slow can do for this API. */
+struct fleet {
+    int64_t best_milli; /* pace; 0: not known */
+    uint64_t slots;
+    uint64_t jobs; /* in flight there, and waiting here */
+};
+/* Holds until the next event, or until a job goes out. Once for each job: to look at all workers is most of what dispatch costs. */
+void peers_survey(const struct dispatch *d, struct fleet *fleet);
+/* The worker that the next job of this lane is best sent to; false when it had better wait. In fifo every job is of the small one. The survey is from
+ * before the job was taken off the queue: it must find the room that it was promised. */
+bool peer_choose(struct dispatch *d, const struct fleet *fleet, enum lane lane, size_t *peer);
 /* peer_choose would find one. */
-bool peers_have_room(const struct dispatch *d, enum lane lane);
+bool peers_have_room(const struct dispatch *d, const struct fleet *fleet, enum lane lane);
 /* The job's attempt takes at least as long as it has been out; its result may never be seen. */
 void peer_learn_overdue(struct dispatch *d, const struct job *job);
 /* A job whose worker seems to stand still, and an idle worker for a second copy of it; false when there is none, when jobs wait, or when as many were
