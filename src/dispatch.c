@@ -76,9 +76,10 @@ int dispatch_peer_add(struct dispatch *d, size_t *peer)
 /* Every event brings the time, and the first one after a pause of our own notices it: a tick was due long ago. */
 static void pass_time(struct dispatch *d, int64_t now_us)
 {
-    int64_t since_us = dispatch_next_us(d);
-    if (since_us < d->now_us)
-        since_us = d->now_us;
+    int64_t since_us = d->now_us;
+    /* When a tick was due is worth a look at all workers only after a pause. */
+    if (now_us - since_us > LATE_TICK_US && dispatch_next_us(d) > since_us)
+        since_us = dispatch_next_us(d);
     if (now_us - since_us > LATE_TICK_US)
         d->paused_us += now_us - since_us;
     d->now_us = now_us;
