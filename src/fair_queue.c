@@ -389,8 +389,24 @@ static bool flow_pay(struct fair_flow *flow, int64_t quantum_us)
     return true;
 }
 
-/* The entry of a lane whose turn it is; the lane is not empty. */
-static struct fair_entry *lane_next(struct fair_queue *queue, struct fair_lane *lane)
+static bool flow_may_go(const struct fair_flow *flow, const struct fair_rule *rule)
+{
+    return !rule || flow->fresh || rule->lets_go(rule->arg, flow->customer, flow->lane);
+}
+
+/* The flow that has the turn and can pay, or in its place the first that the rule lets go: it pays later. NULL: there is none. */
+static struct fair_flow *flow_let_go(const struct fair_lane *lane, struct fair_flow *flow, const struct fair_rule *rule)
+{
+    if (flow_may_go(flow, rule))
+        return flow;
+    flow = lane->others.first;
+    while (flow && (flow->count == 0 || !flow_may_go(flow, rule)))
+        flow = flow->next;
+    return flow;
+}
+
+/* The entry of a lane whose turn it is; the lane is not empty. NULL when the rule lets none go. */
+static struct fair_entry *lane_next(struct fair_queue *queue, struct fair_lane *lane, const struct fair_rule *rule)
 {
     int64_t quantum_us = quantum_of(queue, lane);
     for (size_t passed = 0;; passed++) {
@@ -405,6 +421,9 @@ static struct fair_entry *lane_next(struct fair_queue *queue, struct fair_lane *
         }
         bool paid = flow_pay(flow, quantum_us);
         if (paid && flow_can_pay(flow)) {
+            flow = flow_let_go(lane, flow, rule);
+            if (!flow)
+                return NULL;
             flow->deficit_us -= flow->entries.first->cost_us;
             return flow->entries.first;
         }
@@ -412,26 +431,42 @@ static struct fair_entry *lane_next(struct fair_queue *queue, struct fair_lane *
     }
 }
 
-struct fair_entry *fair_queue_pop(struct fair_queue *queue, unsigned open)
+static struct fair_entry *pop_arrival(struct fair_queue *queue, unsigned open)
 {
-    struct fair_entry *entry;
+    struct fair_entry *entry = open ? queue->arrivals.first : NULL;
+    if (entry)
+        fair_queue_remove(queue, entry);
+    return entry;
+}
 
-    if (queue->config.fifo) {
-        entry = open ? queue->arrivals.first : NULL;
-        if (entry)
-            fair_queue_remove(queue, entry);
+static struct fair_entry *pop_turn(struct fair_queue *queue, unsigned open, const struct fair_rule *rule)
+{
+    for (;;) {
+        bool small = queue->lanes[LANE_SMALL].count > 0 && (open & FAIR_LANE_SMALL);
+        bool large = queue->lanes[LANE_LARGE].count > 0 && (open & FAIR_LANE_LARGE);
+        if (!small && !large)
+            return NULL;
+        enum lane lane = small && (!large || queue->lead <= 0) ? LANE_SMALL : LANE_LARGE;
+        struct fair_entry *entry = lane_next(queue, &queue->lanes[lane], rule);
+        if (!entry) {
+            open &= ~(1U << lane);
+            continue;
+        }
+        queue->lead =
+            bounded(queue->lead + weigh(queue, lane, entry->cost_us), small ? -lead_max : 0, large ? lead_max : 0);
+        fair_queue_remove(queue, entry);
         return entry;
     }
-    bool small = queue->lanes[LANE_SMALL].count > 0 && (open & FAIR_LANE_SMALL);
-    bool large = queue->lanes[LANE_LARGE].count > 0 && (open & FAIR_LANE_LARGE);
-    if (!small && !large)
-        return NULL;
-    enum lane lane = small && (!large || queue->lead <= 0) ? LANE_SMALL : LANE_LARGE;
-    entry = lane_next(queue, &queue->lanes[lane]);
-    queue->lead =
-        bounded(queue->lead + weigh(queue, lane, entry->cost_us), small ? -lead_max : 0, large ? lead_max : 0);
-    fair_queue_remove(queue, entry);
-    return entry;
+}
+
+struct fair_entry *fair_queue_pop(struct fair_queue *queue, unsigned open)
+{
+    return fair_queue_pop_by(queue, open, NULL);
+}
+
+struct fair_entry *fair_queue_pop_by(struct fair_queue *queue, unsigned open, const struct fair_rule *rule)
+{
+    return queue->config.fifo ? pop_arrival(queue, open) : pop_turn(queue, open, rule);
 }
 
 size_t fair_queue_count(const struct fair_queue *queue)

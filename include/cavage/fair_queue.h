@@ -50,6 +50,16 @@ enum {
 /* The next entry by turn of the lanes that are open (a set of FAIR_LANE_...), removed; NULL when they are empty. A lane that is closed or empty is owed nothing
  * for what the other one gets meanwhile. In fifo the next entry whatever its lane, if any is open. */
 struct fair_entry *fair_queue_pop(struct fair_queue *queue, unsigned open);
+
+/* Who is held back. Asked when a customer has the turn, but not while it lives on turns it has saved, because it asked for less than its part of late. */
+struct fair_rule {
+    bool (*lets_go)(void *arg, uint64_t customer, enum lane lane);
+    void *arg;
+};
+/* The same by a rule, NULL: by none. A customer that it does not let go keeps its turn; another one of its lane goes in its place, and has so much less at its
+ * own turns. In fifo nobody is held back. */
+struct fair_entry *fair_queue_pop_by(struct fair_queue *queue, unsigned open, const struct fair_rule *rule);
+
 void fair_queue_remove(struct fair_queue *queue, struct fair_entry *entry);
 
 size_t fair_queue_count(const struct fair_queue *queue);

@@ -412,6 +412,81 @@ static void test_nobody_gets_more_by_sending_one_by_one(void **state)
     fair_queue_free(queue);
 }
 
+/* Lets all go but one. */
+static bool lets_go(void *arg, uint64_t customer, enum lane lane)
+{
+    const uint64_t *held_back = arg;
+    (void)lane;
+    return customer != *held_back;
+}
+
+static int pop_but(uint64_t customer)
+{
+    const struct fair_rule rule = {lets_go, &customer};
+    const struct fair_entry *entry = fair_queue_pop_by(queue, FAIR_LANES_ALL, &rule);
+    return entry ? (int)(entry - entries) : -1;
+}
+
+/* Who always has jobs waiting has soon spent what it saved, and can be held back; others go past it, however dear their jobs are beside the quantum. */
+static void test_greedy_customer_can_be_held_back(void **state)
+{
+    (void)state;
+    static const int64_t costs_us[] = {1, 10, 77, 80, 100, 100001};
+    for (size_t c = 0; c < sizeof(costs_us) / sizeof(costs_us[0]); c++) {
+        queue_make(false, ENTRIES, ENTRIES, 10);
+        for (size_t i = 0; i < 1000; i++)
+            assert_int_equal(push(i, 0, costs_us[c]), ERR_OK);
+        int first = 0;
+        while (pop_but(0) == first)
+            first++;
+        assert_in_range(first, 0, 8);
+        for (size_t i = 1000; i < 1020; i++) {
+            assert_int_equal(pop_but(0), -1);
+            assert_int_equal(push(i, 9, costs_us[c]), ERR_OK);
+            assert_int_equal(pop_but(0), i);
+            for (int k = 0; k < 10; k++)
+                assert_int_equal(pop_but(9), first++);
+        }
+        fair_queue_free(queue);
+    }
+}
+
+/* Another goes in its place, and is behind it later: what was held back is made up for. */
+static void test_held_back_customer_keeps_its_part(void **state)
+{
+    (void)state;
+    unsigned served[2] = {0};
+    queue_make(false, ENTRIES, ENTRIES, 10);
+    for (size_t i = 0; i < 1000; i++)
+        assert_int_equal(push(i, i % 2, 100), ERR_OK);
+    for (int k = 0; k < 50; k++) { /* what each has saved at first is among it */
+        int i = pop_but(1);
+        assert_true(i >= 0);
+        served[i % 2]++;
+    }
+    assert_in_range(served[0], 40, 50);
+    for (int k = 0; k < 50; k++)
+        served[pop() % 2]++;
+    assert_in_range(served[1], 45, 55);
+    fair_queue_free(queue);
+}
+
+static void test_lane_goes_on_while_the_other_is_held_back(void **state)
+{
+    (void)state;
+    queue_make(false, ENTRIES, ENTRIES, 10);
+    for (size_t i = 0; i < 100; i++)
+        assert_int_equal(push(i, 0, 10), ERR_OK);
+    while (pop_but(0) >= 0) {
+    }
+    for (size_t i = 500; i < 550; i++)
+        assert_int_equal(push_large(i, 1, 10), ERR_OK);
+    for (int i = 500; i < 550; i++)
+        assert_int_equal(pop_but(0), i);
+    assert_int_equal(pop_but(0), -1);
+    fair_queue_free(queue);
+}
+
 /* Customers that come and go in any number leave no flow behind that another needs. */
 static void test_flows_never_run_out(void **state)
 {
@@ -430,7 +505,8 @@ static void test_flows_never_run_out(void **state)
             entries[i].lane = seed >> 41 & 1 ? LANE_LARGE : LANE_SMALL;
             queued[i] = push(i, seed >> 42 & 1023, 1 + (int64_t)(seed >> 52 & 63)) == ERR_OK;
         } else if (fair_queue_count(queue) > 0) {
-            queued[pop()] = false;
+            int popped = seed >> 43 & 1 ? pop_but(seed >> 42 & 1023) : -1;
+            queued[popped >= 0 ? popped : pop()] = false;
         }
     }
     for (int i; (i = pop()) >= 0;)
@@ -493,6 +569,9 @@ int main(void)
         cmocka_unit_test(test_cheap_jobs_come_in_turns_too),
         cmocka_unit_test(test_sparse_customer_goes_first),
         cmocka_unit_test(test_nobody_gets_more_by_sending_one_by_one),
+        cmocka_unit_test(test_greedy_customer_can_be_held_back),
+        cmocka_unit_test(test_held_back_customer_keeps_its_part),
+        cmocka_unit_test(test_lane_goes_on_while_the_other_is_held_back),
         cmocka_unit_test(test_flows_never_run_out),
         cmocka_unit_test(test_fifo_has_no_lanes),
         cmocka_unit_test(test_senseless_configurations_are_refused),
