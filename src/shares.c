@@ -14,6 +14,7 @@ struct share {
 
 struct shares {
     size_t mask;
+    size_t customers;
     struct share *slots; /* a power of two of them, at most half of them used */
 };
 
@@ -79,9 +80,15 @@ uint32_t shares_held(const struct shares *s, uint64_t customer)
     return s->slots[find(s, customer)].held;
 }
 
+size_t shares_customers(const struct shares *s)
+{
+    return s->customers;
+}
+
 void shares_take(struct shares *s, uint64_t customer, uint32_t n)
 {
     struct share *share = &s->slots[find(s, customer)];
+    s->customers += share->held == 0;
     share->customer = customer;
     share->held += n;
 }
@@ -90,6 +97,8 @@ void shares_give(struct shares *s, uint64_t customer, uint32_t n)
 {
     size_t i = find(s, customer);
     s->slots[i].held -= n;
-    if (s->slots[i].held == 0)
-        forget(s, i);
+    if (s->slots[i].held > 0)
+        return;
+    s->customers--;
+    forget(s, i);
 }

@@ -17,6 +17,7 @@ static void test_shares_agree_with_an_array(void **state)
     struct shares *s = NULL;
     uint32_t held[CUSTOMERS] = {0};
     uint32_t random = 1;
+    size_t holders = 0;
     assert_int_equal(shares_new(CUSTOMERS, &s), 0);
     for (int round = 0; round < ROUNDS; round++) {
         random = random * 1664525 + 1013904223;
@@ -24,11 +25,14 @@ static void test_shares_agree_with_an_array(void **state)
         if (held[customer] == 0) {
             shares_take(s, customer, n);
             held[customer] = n;
+            holders++;
         } else {
             n = n < held[customer] ? n : held[customer];
             shares_give(s, customer, n);
             held[customer] -= n;
+            holders -= held[customer] == 0;
         }
+        assert_int_equal(shares_customers(s), holders);
         assert_int_equal(shares_held(s, random >> 10 & (CUSTOMERS - 1)), held[random >> 10 & (CUSTOMERS - 1)]);
     }
     for (uint32_t customer = 0; customer < CUSTOMERS; customer++)
