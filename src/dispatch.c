@@ -38,6 +38,8 @@ int dispatch_new(const struct dispatch_config *config, struct dispatch **out)
                                       .large_percent = config->large_percent};
     int err = job_table_new(&d->table, config->max_jobs);
     if (!err)
+        err = shares_new(config->max_jobs, &d->out);
+    if (!err)
         err = fair_queue_new(&queue, &d->queue);
     if (err)
         goto fail;
@@ -61,6 +63,7 @@ void dispatch_free(struct dispatch *d)
         return;
     free(d->cancels);
     fair_queue_free(d->queue);
+    shares_free(d->out);
     job_table_free(&d->table);
     free(d);
 }
@@ -82,6 +85,7 @@ static void pass_time(struct dispatch *d, int64_t now_us)
         since_us = dispatch_next_us(d);
     if (now_us - since_us > LATE_TICK_US)
         d->paused_us += now_us - since_us;
+    pace_elapse(d, now_us);
     d->now_us = now_us;
 }
 
@@ -153,6 +157,7 @@ int dispatch_submit(struct dispatch *d, int64_t now_us, const struct dispatch_jo
         job_table_remove(&d->table, j);
         return err;
     }
+    pace_submit(d, job->customer);
     if (job->lane == LANE_SMALL)
         d->small_us = now_us;
     int64_t earned_milli = (int64_t)d->config.retry_percent * 10;
@@ -315,6 +320,11 @@ enum dispatch_verdict dispatch_result(struct dispatch *d, int64_t now_us, const 
     return verdict;
 }
 
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 void dispatch_tick(struct dispatch *d, int64_t now_us)
 {
     struct job *job;
@@ -329,10 +339,8 @@ void dispatch_tick(struct dispatch *d, int64_t now_us)
 int64_t dispatch_next_us(const struct dispatch *d)
 {
     const struct job *job = job_table_earliest(&d->table);
-    int64_t next_us = peers_next_us(d), hedge_us = peers_hedge_us(d);
-    if (hedge_us < next_us)
-        next_us = hedge_us;
-    return job && job->deadline_us < next_us ? job->deadline_us : next_us;
+    int64_t next_us = earlier(peers_next_us(d), earlier(peers_hedge_us(d), pace_next_us(d)));
+    return job ? earlier(job->deadline_us, next_us) : next_us;
 }
 
 static bool next_failure(struct dispatch *d, struct dispatch_action *out)
@@ -377,7 +385,7 @@ static bool next_job(struct dispatch *d, struct job **job, size_t *peer)
             open |= 1U << lane;
     }
     /* The entry is the job's first member. */
-    *job = (struct job *)fair_queue_pop(d->queue, open);
+    *job = (struct job *)pace_pop(d, &fleet, open);
     return *job && peer_choose(d, &fleet, (*job)->entry.lane, peer);
 }
 

@@ -133,6 +133,19 @@ static struct fleet best_of(const struct dispatch *d)
     return fleet;
 }
 
+static void add_peer(struct fleet *fleet, const struct peer *peer)
+{
+    size_t own = peer_own_slots(peer);
+
+    fleet->slots += own;
+    fleet->jobs += peer->inflight;
+    fleet->idle += own > peer->inflight ? own - peer->inflight : 0;
+    if (peer->paced < PACE_LEAST)
+        return;
+    fleet->paced_slots += own;
+    fleet->ends_per_us += (double)own / (double)bounded(peer->taken_us, 1, INT64_MAX);
+}
+
 void peers_survey(const struct dispatch *d, struct fleet *fleet)
 {
     *fleet = best_of(d);
@@ -140,10 +153,8 @@ void peers_survey(const struct dispatch *d, struct fleet *fleet)
     for (size_t i = 0; i < d->peer_count; i++) {
         const struct peer *peer = &d->peers[i];
         bool serves = peer_is_there(peer) && (peer->inflight > 0 || peer->sent < peer->limit);
-        if (serves && slowness(d, fleet, peer) == WHOLE) {
-            fleet->slots += peer_own_slots(peer);
-            fleet->jobs += peer->inflight;
-        }
+        if (serves && slowness(d, fleet, peer) == WHOLE)
+            add_peer(fleet, peer);
     }
 }
 

@@ -49,6 +49,15 @@ static enum lane lane_in(const struct dispatch *d, const struct job *job)
     return d->config.fifo ? LANE_SMALL : job->entry.lane;
 }
 
+static void join_peer(struct dispatch *d, const struct job *job)
+{
+    struct peer *peer = &d->peers[job->current.peer];
+    peer->inflight++;
+    peer->large += lane_in(d, job) == LANE_LARGE;
+    d->sent_of[lane_in(d, job)]++;
+    shares_take(d->out, job->entry.customer, 1);
+}
+
 static void leave_peer(struct dispatch *d, struct job *job)
 {
     struct peer *peer = &d->peers[job->current.peer];
@@ -56,6 +65,7 @@ static void leave_peer(struct dispatch *d, struct job *job)
     peer->inflight--;
     peer->large -= lane_in(d, job) == LANE_LARGE;
     d->sent_of[lane_in(d, job)]--;
+    shares_give(d->out, job->entry.customer, 1);
 }
 
 /* Out of its peer's list or the queue, unless it was just popped. */
@@ -84,9 +94,8 @@ void job_send(struct dispatch *d, struct job *job, size_t peer)
     job->current = (struct attempt){
         .peer = peer, .generation = p->generation, .open = true, .sequence = ++p->sent, .sent_us = d->now_us};
     job_list_append(&p->jobs, job);
-    p->inflight++;
-    p->large += lane_in(d, job) == LANE_LARGE;
-    d->sent_of[lane_in(d, job)]++;
+    join_peer(d, job);
+    pace_sent(d);
     if (lane_in(d, job) == LANE_SMALL)
         peers_note_small(d);
 }
@@ -114,9 +123,7 @@ static bool return_to_hedged(struct dispatch *d, struct job *job)
     job->previous = job->current;
     job->current = back;
     job_list_insert(&peer->jobs, job);
-    peer->inflight++;
-    peer->large += lane_in(d, job) == LANE_LARGE;
-    d->sent_of[lane_in(d, job)]++;
+    join_peer(d, job);
     return true;
 }
 

@@ -5,6 +5,7 @@
 
 #include "cavage/dispatch.h"
 #include "cavage/fair_queue.h"
+#include "cavage/shares.h"
 
 enum {
     REPLACED_BOOTS = 16,             /* remembered for each peer */
@@ -120,6 +121,19 @@ struct cancel {
     uint64_t sequence;
 };
 
+/* How close together jobs start. */
+struct pace {
+    bool submitted;
+    uint64_t customer; /* who submitted last */
+    int64_t mixed_us;  /* when that was another one than the time before; 0: never */
+    size_t slots;      /* as of the last survey, as are the next two */
+    int64_t service_us;
+    int64_t interval_ns; /* between two starts; 0: not known */
+    int64_t next_ns;     /* a greedy customer's job starts no earlier */
+    size_t idle;         /* converters that are kept idle since the last event */
+    int64_t spare;       /* converters' time that may be kept so, in hundredths of a microsecond */
+};
+
 struct dispatch {
     struct dispatch_config config;
     int64_t now_us;    /* of the last event */
@@ -127,6 +141,7 @@ struct dispatch {
     bool queue_was_empty;
     int64_t small_us;      /* when the last small job came */
     size_t sent_of[LANES]; /* jobs at all workers */
+    struct shares *out;    /* of them, each customer's */
     size_t small_peak;     /* most small ones at once, when small_peak_us */
     int64_t small_peak_us;
     struct fair_queue *queue;
@@ -136,8 +151,9 @@ struct dispatch {
     size_t cancels_max, cancels_first, cancels_count;
     struct peer peers[DISPATCH_PEERS_MAX];
     size_t peer_count;
-    uint64_t random;       /* state of the generator */
-    unsigned worker_hold;  /* the most jobs that one worker could hold so far */
+    uint64_t random;      /* state of the generator */
+    unsigned worker_hold; /* the most jobs that one worker could hold so far */
+    struct pace pace;
     struct budget lost;    /* for jobs whose worker went */
     int64_t hedges_milli;  /* that may still be made, in thousandths */
     struct budget crashed; /* for images that ended a converter; apart, so that bad images leave the other alone */
@@ -183,6 +199,10 @@ struct fleet {
     int64_t best_milli; /* pace; 0: not known */
     uint64_t slots;
     uint64_t jobs; /* in flight there, and waiting here */
+    size_t idle;   /* of the slots */
+    /* Of the slots, those of workers that are known by enough results; and the jobs that end on these while all are busy. */
+    uint64_t paced_slots;
+    double ends_per_us;
 };
 /* Holds until the next event, or until a job goes out. Once for each job: to look at all workers is most of what dispatch costs. */
 void peers_survey(const struct dispatch *d, struct fleet *fleet);
@@ -201,6 +221,18 @@ int64_t peers_hedge_us(const struct dispatch *d);
 /* The attempt has its result. */
 void peer_learn_pace(struct dispatch *d, const struct job *job, const struct attempt *attempt,
                      const struct wire_result *m);
+
+/* dispatch_pace.c */
+/* A job came. */
+void pace_submit(struct dispatch *d, uint64_t customer);
+/* From d->now_us to now_us; to be told before d->now_us is set. */
+void pace_elapse(struct dispatch *d, int64_t now_us);
+/* The next job that may start now, off the queue; NULL when there is none. */
+struct fair_entry *pace_pop(struct dispatch *d, const struct fleet *fleet, unsigned open);
+/* A job started. */
+void pace_sent(struct dispatch *d);
+/* When one that is held back may start; INT64_MAX: none is, or it waits for another event. */
+int64_t pace_next_us(const struct dispatch *d);
 
 /* dispatch_peers.c */
 /* A small job was sent. */

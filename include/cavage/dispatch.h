@@ -26,7 +26,9 @@ enum {
     DISPATCH_SMALL_US = 1000 * 1000,
     /* Work for this long may be prefetched by each converter, rounded to whole jobs of the worker: enough that the next job is there when one ends, and no
      * more, since what waits there is out of the queue's reach. */
-    DISPATCH_PREFETCH_US = 2400
+    DISPATCH_PREFETCH_US = 2400,
+    /* For so long after jobs of two customers came one after the other, those of customers who ask for more than their part are spread in time. */
+    DISPATCH_OTHERS_US = 5 * 1000 * 1000
 };
 
 struct dispatch_config {
