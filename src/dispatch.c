@@ -15,6 +15,11 @@ static const int64_t quantum_us = 10 * 1000;
 /* What a worker is taken to hold until one has told. */
 static const unsigned worker_hold_least = 16;
 
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 int dispatch_new(const struct dispatch_config *config, struct dispatch **out)
 {
     if (id_is_zero(&config->boot) || config->max_queued > config->max_jobs || config->max_jobs > INT_MAX / 4 ||
@@ -142,6 +147,14 @@ void dispatch_peer_ready(struct dispatch *d, int64_t now_us, size_t peer)
     d->peers[peer].refused = false;
 }
 
+/* With less left it is too late even if the job takes only half of what is expected. */
+static int64_t least_us(int64_t now_us, const struct dispatch_job *job)
+{
+    const int64_t any_us = 1000;
+    int64_t half_us = earlier(job->cost_us, job->deadline_us - now_us) / 2;
+    return half_us > any_us ? half_us : any_us;
+}
+
 int dispatch_submit(struct dispatch *d, int64_t now_us, const struct dispatch_job *job)
 {
     pass_time(d, now_us);
@@ -152,6 +165,7 @@ int dispatch_submit(struct dispatch *d, int64_t now_us, const struct dispatch_jo
     struct job *j = job_table_add(&d->table, job);
     if (!j)
         return ERR_FULL;
+    j->least_us = least_us(now_us, job);
     int err = fair_queue_push(d->queue, &j->entry);
     if (err) {
         job_table_remove(&d->table, j);
@@ -320,11 +334,6 @@ enum dispatch_verdict dispatch_result(struct dispatch *d, int64_t now_us, const 
     return verdict;
 }
 
-static int64_t earlier(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 void dispatch_tick(struct dispatch *d, int64_t now_us)
 {
     struct job *job;
@@ -408,9 +417,7 @@ static bool next_send(struct dispatch *d, struct dispatch_action *out)
     size_t peer;
 
     while (next_job(d, &job, &peer)) {
-        int64_t remaining_us = job->deadline_us - d->now_us;
-        /* Too late even if it takes only half of what is expected. */
-        if (remaining_us < 1000 || remaining_us < job->entry.cost_us / 2) {
+        if (job->deadline_us - d->now_us < job->least_us) {
             job_fail(d, job, DISPATCH_DEADLINE);
             continue;
         }

@@ -40,6 +40,7 @@ struct job {
     struct fair_entry entry; /* first: the queue hands back pointers to it */
     uint64_t id;
     int64_t deadline_us;
+    int64_t least_us; /* with less time left it is not begun */
     enum job_state state;
     enum dispatch_failure failure;
     unsigned starts;         /* attempts that may have begun, 0 .. STARTS_MAX */

@@ -5,7 +5,8 @@
  *
  * A job: QUEUED -> SENT (to one worker) -> answered; back to QUEUED, at the head, when its worker is lost. It is started at most twice
  * because of faults; one that ended two converters fails as poison. A job whose deadline passes fails, wherever it is; one that waits, and could not be
- * done in time even at half its estimated cost, fails when its turn comes. */
+ * done in time even at half its estimated cost, fails when its turn comes. An estimate beyond all the time that the job came with counts as that: such jobs are
+ * tried too, or nobody would learn what they take. */
 #ifndef CAVAGE_DISPATCH_H
 #define CAVAGE_DISPATCH_H
 
