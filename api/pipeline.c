@@ -79,9 +79,7 @@ static void send_job(struct pipeline *p, int64_t now_us, const struct dispatch_a
 {
     struct request *r = jobs_find(p->jobs, a->job);
     if (r) {
-        r->peer = a->peer;
-        r->sequence = a->sequence;
-        r->dispatched_us = now_us;
+        pipeline_note_send(r, a, now_us);
         overload_sent(p->api->overload, r);
     }
     if (peer_send(p->places[a->peer].peer, a) == 0)

@@ -4,6 +4,14 @@
 
 #include <string.h>
 
+void pipeline_note_send(struct request *r, const struct dispatch_action *action, int64_t now_us)
+{
+    r->peer = action->peer;
+    r->sequence = action->sequence;
+    if (!action->hedge)
+        r->dispatched_us = now_us;
+}
+
 static uint8_t *build_job(struct pipeline *p, const struct dispatch_action *a, size_t *len)
 {
     struct request *r = jobs_find(p->jobs, a->job);
@@ -27,7 +35,7 @@ static uint8_t *build_job(struct pipeline *p, const struct dispatch_action *a, s
     if (wire_pack_job(&m, r->staged.bytes, bus_alloc, &data, len, &body) != 0)
         return NULL;
     staged_copy(p->api->extents, &r->staged, body);
-    r->dispatched_us = now_us;
+    pipeline_note_send(r, a, now_us);
     return data;
 }
 

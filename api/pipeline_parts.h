@@ -53,6 +53,8 @@ struct pipeline {
 
 /* pipeline_frames.c: build the frame of an action; a peer_build_fn. */
 uint8_t *pipeline_build(void *arg, const struct dispatch_action *action, size_t *len);
+/* The request goes out by this SEND. It has waited until then, but not until a second copy of it was made. */
+void pipeline_note_send(struct request *r, const struct dispatch_action *action, int64_t now_us);
 
 /* pipeline_workers.c */
 int pipeline_start_workers(struct pipeline *p);

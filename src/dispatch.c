@@ -406,6 +406,7 @@ static void fill_send(const struct dispatch *d, const struct job *job, struct di
                                     .job = job->id,
                                     .worker_boot = d->peers[job->current.peer].boot,
                                     .sequence = job->current.sequence,
+                                    .hedge = job->current.hedge,
                                     .remaining_ms = remaining_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)remaining_ms,
                                     .queued = (uint32_t)fair_queue_count(d->queue)};
 }

@@ -74,6 +74,7 @@ struct dispatch_action {
     struct id worker_boot; /* zero while unknown (HELLO) */
     uint64_t sequence;     /* SEND, CANCEL: on the link; HELLO: highest sent */
     uint32_t remaining_ms; /* SEND: > 0 */
+    bool hedge;            /* SEND: a second copy, while the first is still out */
     uint32_t queued;       /* SEND, HELLO: jobs that wait here */
     enum dispatch_failure failure;
 };

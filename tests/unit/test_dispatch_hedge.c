@@ -17,6 +17,8 @@ static struct dispatch_action expect_copy(const struct dispatch_action *first)
 {
     struct dispatch_action second = expect(DISPATCH_SEND, first->job);
     assert_int_not_equal(second.peer, first->peer);
+    assert_false(first->hedge);
+    assert_true(second.hedge);
     return second;
 }
 
