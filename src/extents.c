@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/* The staging arena: one anonymous mapping cut in extents, a stack of the free ones, and what each customer holds of them. */
+/* The staging arena: one memfd, mapped whole and cut in extents, a stack of the free ones, and what each customer holds of them. */
 #include "cavage/extents.h"
 
 #include "cavage/err.h"
 #include "cavage/shares.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 enum { EXTENT_BYTES_MIN = 4096 };
 #define EXTENTS_MAX ((size_t)1 << 28)
 
 struct extents {
+    int fd; /* of the memory */
     unsigned char *memory;
     size_t extent_bytes;
     uint32_t count;
@@ -30,6 +33,23 @@ struct extents {
     atomic_size_t used_bytes;
 };
 
+/* Sealed after our own mapping, which stays writable: whoever is given the descriptor can neither write to the memory nor cut it off under others. */
+static int memory_new(size_t bytes, int *fd, unsigned char **memory)
+{
+    const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;
+    *fd = memfd_create("cavage-staging", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (*fd < 0 || ftruncate(*fd, (off_t)bytes) != 0)
+        return ERR_NOMEM;
+    void *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, *fd, 0);
+    if (map == MAP_FAILED)
+        return ERR_NOMEM;
+    *memory = map;
+    if (fcntl(*fd, F_ADD_SEALS, seals) != 0)
+        return ERR_NOMEM;
+    madvise(map, bytes, MADV_DONTDUMP);
+    return ERR_OK;
+}
+
 int extents_new(const struct extents_config *config, struct extents **out)
 {
     size_t size = config->extent_bytes;
@@ -44,6 +64,7 @@ int extents_new(const struct extents_config *config, struct extents **out)
     if (!e)
         return ERR_NOMEM;
     pthread_mutex_init(&e->lock, NULL);
+    e->fd = -1;
     e->extent_bytes = size;
     e->count = (uint32_t)count;
     e->customer_max = (uint32_t)(count * config->customer_percent / 100);
@@ -52,14 +73,12 @@ int extents_new(const struct extents_config *config, struct extents **out)
     e->next = calloc(count, sizeof(*e->next));
     e->stack = calloc(count, sizeof(*e->stack));
     int err = shares_new(count, &e->shares);
-    e->memory = mmap(NULL, count * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (e->memory == MAP_FAILED)
-        e->memory = NULL;
-    if (!e->next || !e->stack || err || !e->memory) {
+    if (!err)
+        err = memory_new(count * size, &e->fd, &e->memory);
+    if (!e->next || !e->stack || err) {
         extents_free(e);
         return ERR_NOMEM;
     }
-    madvise(e->memory, count * size, MADV_DONTDUMP);
     for (size_t i = 0; i < count; i++)
         e->stack[i] = (uint32_t)(count - 1 - i);
     e->free_count = (uint32_t)count;
@@ -73,6 +92,8 @@ void extents_free(struct extents *e)
         return;
     if (e->memory)
         munmap(e->memory, (size_t)e->count * e->extent_bytes);
+    if (e->fd >= 0)
+        close(e->fd);
     free(e->next);
     free(e->stack);
     shares_free(e->shares);
@@ -203,6 +224,33 @@ void staged_release(struct extents *e, struct staged *s)
 
     s->first = s->last = 0;
     s->bytes = 0;
+}
+
+int staged_numbers(const struct extents *e, const struct staged *s, uint32_t *out, size_t max, size_t *count)
+{
+    size_t n = extents_needed(e, s->bytes);
+    if (n > max)
+        return ERR_RANGE;
+    uint32_t at = s->first;
+    for (size_t i = 0; i < n; i++, at = e->next[at - 1])
+        out[i] = at - 1;
+    *count = n;
+    return ERR_OK;
+}
+
+int extents_fd(const struct extents *e)
+{
+    return e->fd;
+}
+
+size_t extents_each_bytes(const struct extents *e)
+{
+    return e->extent_bytes;
+}
+
+uint32_t extents_count(const struct extents *e)
+{
+    return e->count;
 }
 
 size_t extents_customer_bytes(const struct extents *e)

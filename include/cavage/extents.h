@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The staging arena: memory reserved at start, cut in extents, reused last-in first-out, counted as bytes arrive. */
+/* The staging arena: memory reserved at start, cut in extents, reused last-in first-out, counted as bytes arrive. Other processes can be given it
+ * to read. */
 #ifndef CAVAGE_EXTENTS_H
 #define CAVAGE_EXTENTS_H
 
@@ -22,7 +23,7 @@ struct extents_config {
     unsigned customer_percent; /* one customer's share of the budget, 1 .. 100; at least one extent */
 };
 
-/* Reserve the address space (not the memory: pages come as they are used). ERR_NOMEM, ERR_RANGE. */
+/* Reserve the address space (not the memory: pages come as they are used, and stay; the kernel counts them as shared memory). ERR_NOMEM, ERR_RANGE. */
 int extents_new(const struct extents_config *config, struct extents **out);
 /* All bodies were released before. */
 void extents_free(struct extents *e);
@@ -38,8 +39,17 @@ void staged_each(const struct extents *e, const struct staged *s, void (*fn)(voi
                  void *arg);
 /* The first piece: the body's beginning, up to one extent of it. NULL and 0 for an empty body. */
 const void *staged_head(const struct extents *e, const struct staged *s, size_t *len);
+/* The numbers of the extents that hold the body, in order: number n begins n * extents_each_bytes() into the memory, and all but the last are full. ERR_RANGE:
+ * more than max. */
+int staged_numbers(const struct extents *e, const struct staged *s, uint32_t *out, size_t max, size_t *count);
 /* Wipe and give back. The body is empty afterwards; releasing an empty one does nothing. */
 void staged_release(struct extents *e, struct staged *s);
+
+/* The memory, as a memfd of extents_count() * extents_each_bytes() bytes, which stays e's. It is sealed: its size is fixed, and whoever else gets it can map it
+ * for reading only. */
+int extents_fd(const struct extents *e);
+size_t extents_each_bytes(const struct extents *e);
+uint32_t extents_count(const struct extents *e);
 
 /* Would len more bytes of this customer, in a body of their own, fit now? ERR_FULL, ERR_RANGE; nothing is reserved. */
 int extents_check(struct extents *e, uint64_t customer, size_t len);

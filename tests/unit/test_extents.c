@@ -3,6 +3,7 @@
 #include "cavage/err.h"
 #include "cavage/extents.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,6 +11,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -255,6 +259,49 @@ static void test_threads_do_not_disturb_each_other(void **state)
     extents_free(e);
 }
 
+/* What another process makes of the descriptor and the numbers. */
+static void test_others_can_read_and_nothing_else(void **state)
+{
+    (void)state;
+    struct extents *e = arena(8, 100);
+    struct staged s = {.customer = 7}, hole = {.customer = 8};
+    unsigned char in[2 * EXTENT + 100];
+    uint32_t numbers[4];
+    size_t count;
+    fill(in, sizeof(in), 9);
+    assert_int_equal(staged_append(e, &s, in, EXTENT), 0);
+    assert_int_equal(staged_append(e, &hole, "x", 1), 0);
+    assert_int_equal(staged_append(e, &s, in + EXTENT, sizeof(in) - EXTENT), 0);
+    assert_int_equal(staged_numbers(e, &s, numbers, 2, &count), ERR_RANGE);
+    assert_int_equal(staged_numbers(e, &s, numbers, 4, &count), 0);
+    assert_int_equal(count, 3);
+
+    int fd = extents_fd(e);
+    size_t size = extents_count(e) * extents_each_bytes(e);
+    struct stat st;
+    assert_int_equal(fstat(fd, &st), 0);
+    assert_int_equal(st.st_size, size);
+    assert_int_equal(fcntl(fd, F_GET_SEALS), F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL);
+    assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+    assert_ptr_equal(mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), MAP_FAILED);
+    assert_int_equal(pwrite(fd, "x", 1, 0), -1);
+    assert_int_equal(ftruncate(fd, 0), -1);
+
+    unsigned char *view = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+    assert_ptr_not_equal(view, MAP_FAILED);
+    assert_int_equal(mprotect(view, size, PROT_READ | PROT_WRITE), -1);
+    for (size_t i = 0; i < count; i++)
+        assert_memory_equal(view + (size_t)numbers[i] * EXTENT, in + i * EXTENT, i == 2 ? 100 : EXTENT);
+    staged_release(e, &s);
+    for (size_t i = 0; i < 100; i++)
+        assert_int_equal(view[(size_t)numbers[2] * EXTENT + i], 0);
+    munmap(view, size);
+    staged_release(e, &hole);
+    assert_int_equal(staged_numbers(e, &s, numbers, 0, &count), 0);
+    assert_int_equal(count, 0);
+    extents_free(e);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -265,6 +312,7 @@ int main(void)
         cmocka_unit_test(test_longest_body_of_a_customer_is_its_share_in_whole_extents),
         cmocka_unit_test(test_share_is_one_extent_at_least),
         cmocka_unit_test(test_released_extents_are_reused_last_first_and_wiped),
+        cmocka_unit_test(test_others_can_read_and_nothing_else),
         cmocka_unit_test(test_empty_body_is_harmless),
         cmocka_unit_test(test_shares_agree_with_a_model),
         cmocka_unit_test(test_threads_do_not_disturb_each_other),
