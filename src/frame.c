@@ -29,7 +29,7 @@ int frame_parse(const uint8_t *data, size_t len, size_t max_body, struct frame *
         return ERR_INVALID;
     if (data[AT_VERSION] != FRAME_VERSION)
         return ERR_VERSION;
-    if (data[AT_TYPE] < FRAME_HELLO || data[AT_TYPE] > FRAME_ACK || data[AT_ZERO] != 0 || data[AT_ZERO + 1] != 0)
+    if (data[AT_TYPE] < FRAME_HELLO || data[AT_TYPE] > FRAME_ARENA || data[AT_ZERO] != 0 || data[AT_ZERO + 1] != 0)
         return ERR_INVALID;
 
     uint32_t header_len = get_u32(data + AT_HEADER_LEN);

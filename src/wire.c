@@ -130,6 +130,7 @@ int wire_pack_hello(const struct wire_hello *m, wire_alloc_fn alloc, uint8_t **d
     p.result_address = text_ref(m->result_address);
     p.sent = m->sent;
     p.queued = m->queued;
+    p.lends = m->lends;
     return pack(&p.base, FRAME_HELLO, 0, alloc, data, len, NULL);
 }
 
@@ -141,6 +142,7 @@ int wire_unpack_hello(const struct frame *f, struct wire_hello *m)
     m->link = p->link;
     m->sent = p->sent;
     m->queued = p->queued;
+    m->lends = p->lends;
     bool ok = take_id(&p->api_boot, &m->api_boot) && take_optional_id(&p->worker_boot, &m->worker_boot) &&
               take_address(p->result_address, m->result_address) && p->sent <= count_max;
     release(p);
@@ -208,9 +210,21 @@ int wire_unpack_status(const struct frame *f, struct wire_status *m)
     return err;
 }
 
+/* The image is the body, or is told where to find. */
+static bool is_reference(uint64_t arena, uint64_t bytes, size_t extents, size_t body_len)
+{
+    if (arena == 0)
+        return bytes == 0 && extents == 0;
+    return is_count(arena) && bytes >= 1 && bytes <= UINT32_MAX && extents >= 1 && extents <= WIRE_EXTENTS_MAX &&
+           body_len == 0;
+}
+
 int wire_pack_job(const struct wire_job *m, size_t body_len, wire_alloc_fn alloc, uint8_t **data, size_t *len,
                   uint8_t **body)
 {
+    uint32_t extents[WIRE_EXTENTS_MAX];
+    if (!is_reference(m->arena, m->image_bytes, m->extent_count, body_len))
+        return ERR_RANGE;
     Cavage__Job p;
     cavage__job__init(&p);
     p.api_boot = id_ref(&m->api_boot);
@@ -222,6 +236,11 @@ int wire_pack_job(const struct wire_job *m, size_t body_len, wire_alloc_fn alloc
     p.operation = (uint32_t)m->operation;
     p.request = text_ref(m->request);
     p.traceparent = text_ref(m->traceparent);
+    p.arena = m->arena;
+    p.image_bytes = m->image_bytes;
+    memcpy(extents, m->extents, m->extent_count * sizeof extents[0]);
+    p.n_extents = m->extent_count;
+    p.extents = extents;
     return pack(&p.base, FRAME_JOB, body_len, alloc, data, len, body);
 }
 
@@ -239,7 +258,47 @@ int wire_unpack_job(const struct frame *f, struct wire_job *m)
     bool ok = known && take_id(&p->api_boot, &m->api_boot) && take_id(&p->worker_boot, &m->worker_boot) &&
               is_count(p->sequence) && p->job != 0 && p->remaining_ms <= REMAINING_MS_MAX &&
               take_text(p->request, m->request, sizeof m->request) &&
-              take_text(p->traceparent, m->traceparent, sizeof m->traceparent);
+              take_text(p->traceparent, m->traceparent, sizeof m->traceparent) &&
+              is_reference(p->arena, p->image_bytes, p->n_extents, f->body_len);
+    m->arena = p->arena;
+    m->image_bytes = ok ? (size_t)p->image_bytes : 0;
+    m->extent_count = ok ? p->n_extents : 0;
+    if (m->extent_count > 0)
+        memcpy(m->extents, p->extents, m->extent_count * sizeof m->extents[0]);
+    release(p);
+    return ok ? ERR_OK : ERR_RANGE;
+}
+
+static bool is_geometry(uint64_t number, uint64_t extent_bytes, uint32_t extents)
+{
+    const uint64_t largest = UINT64_C(1) << 30;
+    if (number == 0)
+        return extent_bytes == 0 && extents == 0;
+    return is_count(number) && extent_bytes >= 1 && extent_bytes <= largest && extents >= 1;
+}
+
+int wire_pack_arena(const struct wire_arena *m, wire_alloc_fn alloc, uint8_t **data, size_t *len)
+{
+    Cavage__Arena p;
+    cavage__arena__init(&p);
+    p.api_boot = id_ref(&m->api_boot);
+    p.worker_boot = id_ref(&m->worker_boot);
+    p.number = m->number;
+    p.extent_bytes = m->extent_bytes;
+    p.extents = m->extents;
+    return pack(&p.base, FRAME_ARENA, 0, alloc, data, len, NULL);
+}
+
+int wire_unpack_arena(const struct frame *f, struct wire_arena *m)
+{
+    Cavage__Arena *p = unpack(f, FRAME_ARENA, &cavage__arena__descriptor);
+    if (!p)
+        return ERR_INVALID;
+    m->number = p->number;
+    m->extent_bytes = (size_t)p->extent_bytes;
+    m->extents = p->extents;
+    bool ok = take_id(&p->api_boot, &m->api_boot) && take_id(&p->worker_boot, &m->worker_boot) &&
+              is_geometry(p->number, p->extent_bytes, p->extents);
     release(p);
     return ok ? ERR_OK : ERR_RANGE;
 }

@@ -16,7 +16,8 @@ enum frame_type {
     FRAME_CANCEL = 4,
     FRAME_RESULT = 5,
     FRAME_USAGE = 6,
-    FRAME_ACK = 7
+    FRAME_ACK = 7,
+    FRAME_ARENA = 8
 };
 
 /* A view into a received message; nothing is copied. */

@@ -17,6 +17,7 @@ enum {
     WIRE_TRACE_SIZE = 64,
     WIRE_VERSION_SIZE = 32,
     WIRE_HELD_MAX = 512, /* converters and their prefetched jobs */
+    WIRE_EXTENTS_MAX = 512,
     WIRE_DIGEST_BYTES = 32
 };
 
@@ -52,6 +53,7 @@ struct wire_hello {
     char result_address[WIRE_ADDRESS_SIZE];
     uint64_t sent;
     uint32_t queued;
+    bool lends;
 };
 
 struct wire_status {
@@ -80,6 +82,11 @@ struct wire_job {
     enum operation operation;
     char request[WIRE_REQUEST_SIZE];
     char traceparent[WIRE_TRACE_SIZE];
+    /* The image is in an arena, and the body empty. All 0: the body is the image. */
+    uint64_t arena;
+    size_t image_bytes;
+    size_t extent_count; /* 1 .. WIRE_EXTENTS_MAX */
+    uint32_t extents[WIRE_EXTENTS_MAX];
 };
 
 struct wire_cancel {
@@ -109,6 +116,14 @@ struct wire_result {
     uint64_t cpu_us, wait_us, convert_us;
     uint64_t limit_value, actual_value;
     enum wire_parameter parameter;
+};
+
+struct wire_arena {
+    struct id api_boot;
+    struct id worker_boot;
+    uint64_t number; /* 0: asked for. The rest is 0 then, and not otherwise */
+    size_t extent_bytes;
+    uint32_t extents;
 };
 
 struct wire_usage {
@@ -141,6 +156,7 @@ int wire_pack_job(const struct wire_job *m, size_t body_len, wire_alloc_fn alloc
 int wire_pack_cancel(const struct wire_cancel *m, wire_alloc_fn alloc, uint8_t **data, size_t *len);
 int wire_pack_result(const struct wire_result *m, size_t body_len, wire_alloc_fn alloc, uint8_t **data, size_t *len,
                      uint8_t **body);
+int wire_pack_arena(const struct wire_arena *m, wire_alloc_fn alloc, uint8_t **data, size_t *len);
 int wire_pack_usage(const struct wire_usage *m, size_t body_len, wire_alloc_fn alloc, uint8_t **data, size_t *len,
                     uint8_t **body);
 int wire_pack_ack(const struct wire_ack *m, wire_alloc_fn alloc, uint8_t **data, size_t *len);
@@ -155,6 +171,7 @@ int wire_unpack_status(const struct frame *f, struct wire_status *m);
 int wire_unpack_job(const struct frame *f, struct wire_job *m);
 int wire_unpack_cancel(const struct frame *f, struct wire_cancel *m);
 int wire_unpack_result(const struct frame *f, struct wire_result *m);
+int wire_unpack_arena(const struct frame *f, struct wire_arena *m);
 int wire_unpack_usage(const struct frame *f, struct wire_usage *m);
 int wire_unpack_ack(const struct frame *f, struct wire_ack *m);
 

@@ -30,6 +30,7 @@ union message {
     struct wire_result result;
     struct wire_usage usage;
     struct wire_ack ack;
+    struct wire_arena arena;
 };
 
 static const struct id api_boot = {{'a'}};
@@ -57,6 +58,8 @@ static int unpack(const struct frame *f, union message *m)
         return wire_unpack_usage(f, &m->usage);
     case FRAME_ACK:
         return wire_unpack_ack(f, &m->ack);
+    case FRAME_ARENA:
+        return wire_unpack_arena(f, &m->arena);
     }
     return ERR_INVALID;
 }
@@ -79,6 +82,8 @@ static int pack(enum frame_type type, const union message *m, size_t body_len, u
         return wire_pack_usage(&m->usage, body_len, malloc, data, len, &body);
     case FRAME_ACK:
         return wire_pack_ack(&m->ack, malloc, data, len);
+    case FRAME_ARENA:
+        return wire_pack_arena(&m->arena, malloc, data, len);
     }
     return ERR_INVALID;
 }

@@ -46,7 +46,8 @@ static struct wire_hello hello_make(void)
                                .link = 3,
                                .result_address = "ipc:///run/results-\xc3\xa4",
                                .sent = 4,
-                               .queued = 5};
+                               .queued = 5,
+                               .lends = true};
 }
 
 static struct wire_job job_make(void)
@@ -60,6 +61,23 @@ static struct wire_job job_make(void)
                              .operation = OPERATION_INFO,
                              .request = "width=320",
                              .traceparent = "00-aa-bb-01"};
+}
+
+static struct wire_job reference_make(void)
+{
+    struct wire_job m = job_make();
+    m.arena = 9;
+    m.image_bytes = 100;
+    m.extent_count = 2;
+    m.extents[0] = 7;
+    m.extents[1] = UINT32_MAX;
+    return m;
+}
+
+static struct wire_arena arena_make(void)
+{
+    return (struct wire_arena){
+        .api_boot = boot(1), .worker_boot = boot(2), .number = 3, .extent_bytes = 65536, .extents = 8192};
 }
 
 static struct wire_usage usage_make(void)
@@ -116,6 +134,20 @@ static int cross_job(const struct wire_job *in, struct wire_job *out)
     return cross(err, (unpack_fn)wire_unpack_job, out);
 }
 
+/* A job without a body. */
+static int cross_reference(const struct wire_job *in, struct wire_job *out)
+{
+    uint8_t *body;
+    memset(out, 0, sizeof *out);
+    return cross(wire_pack_job(in, 0, malloc, &wire, &wire_len, &body), (unpack_fn)wire_unpack_job, out);
+}
+
+static int cross_arena(const struct wire_arena *in, struct wire_arena *out)
+{
+    memset(out, 0, sizeof *out);
+    return CROSS_PLAIN(arena, in, out);
+}
+
 static int cross_usage(const struct wire_usage *in, struct wire_usage *out)
 {
     uint8_t *body;
@@ -143,6 +175,13 @@ static void assert_same_status(const struct wire_status *a, const struct wire_st
         assert_int_equal(a->held[i], b->held[i]);
 }
 
+#define REFUSED(kind, change)                                \
+    do {                                                     \
+        struct wire_##kind m = kind##_make(), out;           \
+        change;                                              \
+        assert_int_equal(cross_##kind(&m, &out), ERR_RANGE); \
+    } while (0)
+
 static void test_hello_crosses_whole(void **state)
 {
     (void)state;
@@ -155,6 +194,7 @@ static void test_hello_crosses_whole(void **state)
     assert_string_equal(in.result_address, out.result_address);
     assert_int_equal(in.sent, out.sent);
     assert_int_equal(in.queued, out.queued);
+    assert_true(out.lends);
     memset(&in.worker_boot, 0, sizeof in.worker_boot);
     assert_int_equal(cross_hello(&in, &out), ERR_OK);
     assert_true(id_is_zero(&out.worker_boot));
@@ -189,6 +229,49 @@ static void test_job_crosses_whole(void **state)
     assert_int_equal(in.operation, out.operation);
     assert_string_equal(in.request, out.request);
     assert_string_equal(in.traceparent, out.traceparent);
+}
+
+static void test_reference_and_arena_cross_whole(void **state)
+{
+    (void)state;
+    static struct wire_job in, out;
+    struct wire_arena a = arena_make(), a_out;
+    uint8_t *body;
+
+    in = reference_make();
+    memset(in.request, 'r', sizeof in.request - 1);
+    in.image_bytes = UINT32_MAX;
+    in.extent_count = WIRE_EXTENTS_MAX;
+    for (uint32_t i = 0; i < WIRE_EXTENTS_MAX; i++)
+        in.extents[i] = UINT32_MAX - i;
+    assert_int_equal(cross_reference(&in, &out), ERR_OK);
+    assert_true(out.arena == 9 && out.image_bytes == UINT32_MAX && out.extent_count == WIRE_EXTENTS_MAX);
+    assert_memory_equal(in.extents, out.extents, sizeof in.extents);
+    in.extent_count++;
+    assert_int_equal(wire_pack_job(&in, 0, malloc, &wire, &wire_len, &body), ERR_RANGE);
+    in = reference_make(); /* the image is in one place or the other */
+    assert_int_equal(wire_pack_job(&in, 1, malloc, &wire, &wire_len, &body), ERR_RANGE);
+    in.arena = 0;
+    assert_int_equal(wire_pack_job(&in, 0, malloc, &wire, &wire_len, &body), ERR_RANGE);
+
+    assert_int_equal(cross_arena(&a, &a_out), ERR_OK);
+    assert_true(id_equal(&a.api_boot, &a_out.api_boot) && id_equal(&a.worker_boot, &a_out.worker_boot));
+    assert_true(a_out.number == 3 && a_out.extent_bytes == 65536 && a_out.extents == 8192);
+    a.number = a.extent_bytes = a.extents = 0;
+    assert_int_equal(cross_arena(&a, &a_out), ERR_OK);
+    assert_true(a_out.number == 0);
+}
+
+static void test_arena_out_of_bounds_is_refused(void **state)
+{
+    (void)state;
+    REFUSED(arena, memset(&m.api_boot, 0, sizeof m.api_boot));
+    REFUSED(arena, memset(&m.worker_boot, 0, sizeof m.worker_boot));
+    REFUSED(arena, m.number = 0);
+    REFUSED(arena, m.number = too_high);
+    REFUSED(arena, m.extent_bytes = 0);
+    REFUSED(arena, m.extent_bytes = ((size_t)1 << 30) + 1);
+    REFUSED(arena, m.extents = 0);
 }
 
 static void test_cancel_and_ack_cross_whole(void **state)
@@ -287,13 +370,6 @@ static void test_usage_crosses_whole(void **state)
     assert_true(out.gap && out.previous_epoch == 1 && out.previous_sequence == 9);
 }
 
-#define REFUSED(kind, change)                                \
-    do {                                                     \
-        struct wire_##kind m = kind##_make(), out;           \
-        change;                                              \
-        assert_int_equal(cross_##kind(&m, &out), ERR_RANGE); \
-    } while (0)
-
 static void test_hello_out_of_bounds_is_refused(void **state)
 {
     (void)state;
@@ -368,6 +444,34 @@ static int unpack_job(const char *header, size_t len)
     "0123456789abcdef"
 #define GOOD_JOB BOOT "\x20\x01\x28\x01\x38\x01"
 #define TRY(text) unpack_job(text, sizeof(text) - 1)
+
+/* What is packed here is whole; what comes may be anything. */
+static void test_foreign_references(void **state)
+{
+    (void)state;
+#define PLACE "\x50\x09\x58\x64\x62\x02\x07\x08"
+    assert_int_equal(TRY(GOOD_JOB PLACE), ERR_OK);
+    assert_int_equal(TRY(GOOD_JOB "\x50\x09\x58\x64\x60\x07\x60\x08"), ERR_OK);  /* not packed */
+    assert_int_equal(TRY(GOOD_JOB "\x50\x09\x58\x64"), ERR_RANGE);               /* nowhere */
+    assert_int_equal(TRY(GOOD_JOB "\x50\x09\x62\x02\x07\x08"), ERR_RANGE);       /* of no length */
+    assert_int_equal(TRY(GOOD_JOB "\x58\x64\x62\x02\x07\x08"), ERR_RANGE);       /* in no arena */
+    assert_int_equal(TRY(GOOD_JOB PLACE "\x58\x80\x80\x80\x80\x10"), ERR_RANGE); /* of 4 GiB */
+    char many[sizeof(GOOD_JOB PLACE) + 4 + WIRE_EXTENTS_MAX] = GOOD_JOB PLACE "\x62";
+    size_t at = sizeof(GOOD_JOB PLACE);
+    for (size_t more = WIRE_EXTENTS_MAX - 2; more <= WIRE_EXTENTS_MAX - 1; more++) {
+        many[at] = (char)(0x80 | (more & 0x7f));
+        many[at + 1] = (char)(more >> 7);
+        memset(many + at + 2, 1, more);
+        assert_int_equal(unpack_job(many, at + 2 + more), more + 2 <= WIRE_EXTENTS_MAX ? ERR_OK : ERR_RANGE);
+    }
+    struct wire_job m;
+    struct frame f = {.type = FRAME_JOB,
+                      .header = (const uint8_t *)GOOD_JOB PLACE,
+                      .header_len = sizeof(GOOD_JOB PLACE) - 1,
+                      .body_len = 1};
+    assert_int_equal(wire_unpack_job(&f, &m), ERR_RANGE); /* and with a body beside */
+#undef PLACE
+}
 
 static void test_foreign_headers(void **state)
 {
@@ -468,6 +572,9 @@ int main(void)
         cmocka_unit_test(test_status_crosses_whole_up_to_its_bound),
         cmocka_unit_test(test_job_crosses_whole),
         cmocka_unit_test(test_cancel_and_ack_cross_whole),
+        cmocka_unit_test(test_reference_and_arena_cross_whole),
+        cmocka_unit_test(test_arena_out_of_bounds_is_refused),
+        cmocka_unit_test(test_foreign_references),
         cmocka_unit_test(test_result_crosses_whole_and_unknown_outcome_is_internal),
         cmocka_unit_test(test_usage_crosses_whole),
         cmocka_unit_test(test_hello_out_of_bounds_is_refused),
