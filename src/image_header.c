@@ -197,17 +197,18 @@ static const struct format {
     const char *alias;
     const char *media_type;
     bool has_quality;
+    bool from_front; /* what was read from a part of the file is what the whole of it says */
     bool (*sniff)(const uint8_t *data, size_t len);
     int (*read)(const uint8_t *data, size_t len, struct image_header *out);
 } formats[IMAGE_FORMAT_COUNT] = {
-    [IMAGE_UNKNOWN] = {"unknown", NULL, "application/octet-stream", false, NULL, NULL},
-    [IMAGE_JPEG] = {"jpeg", "jpg", "image/jpeg", true, jpeg_sniff, jpeg_read},
-    [IMAGE_PNG] = {"png", NULL, "image/png", false, png_sniff, png_read},
-    [IMAGE_WEBP] = {"webp", NULL, "image/webp", true, webp_sniff, webp_read},
-    [IMAGE_AVIF] = {"avif", NULL, "image/avif", true, header_avif_sniff, header_avif_read},
-    [IMAGE_GIF] = {"gif", NULL, "image/gif", false, gif_sniff, gif_read},
-    [IMAGE_TIFF] = {"tiff", "tif", "image/tiff", false, header_tiff_sniff, header_tiff_read},
-    [IMAGE_SVG] = {"svg", NULL, "image/svg+xml", false, svg_sniff, svg_read},
+    [IMAGE_UNKNOWN] = {"unknown", NULL, "application/octet-stream", false, false, NULL, NULL},
+    [IMAGE_JPEG] = {"jpeg", "jpg", "image/jpeg", true, true, jpeg_sniff, jpeg_read},
+    [IMAGE_PNG] = {"png", NULL, "image/png", false, true, png_sniff, png_read},
+    [IMAGE_WEBP] = {"webp", NULL, "image/webp", true, false, webp_sniff, webp_read},
+    [IMAGE_AVIF] = {"avif", NULL, "image/avif", true, false, header_avif_sniff, header_avif_read},
+    [IMAGE_GIF] = {"gif", NULL, "image/gif", false, false, gif_sniff, gif_read},
+    [IMAGE_TIFF] = {"tiff", "tif", "image/tiff", false, false, header_tiff_sniff, header_tiff_read},
+    [IMAGE_SVG] = {"svg", NULL, "image/svg+xml", false, false, svg_sniff, svg_read},
 };
 
 static const struct format *format_of(enum image_format format)
@@ -236,6 +237,16 @@ int image_header_read(const uint8_t *data, size_t len, struct image_header *out)
     if (header.width == 0 || header.height == 0 || header.width > INT32_MAX || header.height > INT32_MAX)
         return ERR_CORRUPT;
     *out = header;
+    return 0;
+}
+
+int image_header_read_front(const uint8_t *data, size_t len, struct image_header *out)
+{
+    int err = image_header_read(data, len, out);
+    if (err || !format_of(out->format)->from_front) {
+        *out = (struct image_header){0};
+        return ERR_AGAIN;
+    }
     return 0;
 }
 

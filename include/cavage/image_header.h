@@ -36,6 +36,10 @@ enum image_format image_sniff(const uint8_t *data, size_t len);
  * size, or of more than 10,000 pages of a TIFF. Work is O(len). On failure *out holds the format and zeros. */
 int image_header_read(const uint8_t *data, size_t len, struct image_header *out);
 
+/* Read the header from the first bytes of a file that may go on. ERR_AGAIN: the whole may say more, or something else. 0: image_header_read would say the same of
+ * the whole file, whatever follows. */
+int image_header_read_front(const uint8_t *data, size_t len, struct image_header *out);
+
 /* Width x height x pages, UINT64_MAX when that is more: what bounds and bills an image. */
 uint64_t image_header_pixels(const struct image_header *header);
 

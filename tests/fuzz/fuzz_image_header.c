@@ -15,9 +15,21 @@ static void check_read(const struct image_header *h)
         abort();
 }
 
+/* What the front told, the whole says. */
+static void check_front(const uint8_t *data, size_t size)
+{
+    struct image_header front, whole;
+    if (image_header_read_front(data, size / 2, &front))
+        return;
+    if (image_header_read(data, size, &whole) || front.format != whole.format || front.width != whole.width ||
+        front.height != whole.height || front.pages != whole.pages)
+        abort();
+}
+
 static void check(const uint8_t *data, size_t size)
 {
     struct image_header h;
+    check_front(data, size);
     int err = image_header_read(data, size, &h);
     if (h.format != image_sniff(data, size) || (err == ERR_NOTFOUND) != (h.format == IMAGE_UNKNOWN))
         abort();

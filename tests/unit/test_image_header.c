@@ -66,12 +66,24 @@ static void check_corrupt(const struct bytes *b, enum image_format format)
     assert_int_equal(h.width, 0);
 }
 
-/* Every shorter piece is survived. */
+static bool front_tells(const struct bytes *b, size_t len)
+{
+    struct image_header front, whole;
+    if (image_header_read_front(b->data, len, &front))
+        return false;
+    assert_int_equal(image_header_read(b->data, b->len, &whole), 0);
+    assert_memory_equal(&front, &whole, sizeof(front));
+    return true;
+}
+
+/* Every shorter piece is survived, and says nothing or what the whole says. */
 static void check_cuts(const struct bytes *b)
 {
     struct image_header h;
-    for (size_t len = 0; len < b->len; len++)
+    for (size_t len = 0; len < b->len; len++) {
         read_exactly(b, len, &h);
+        front_tells(b, len);
+    }
 }
 
 static void make_jpeg(struct bytes *b, uint32_t width, uint32_t height)
@@ -320,6 +332,23 @@ static void test_avif_without_primary_counts_its_largest(void **state)
     check(&b, IMAGE_AVIF, 4096, 4096, 1);
 }
 
+static void test_a_front_tells_where_nothing_can_follow(void **state)
+{
+    (void)state;
+    struct bytes jpeg = {.len = 0}, png = {.len = 0}, gif = {.len = 0};
+    make_jpeg(&jpeg, 1500, 1225);
+    make_png(&png, 30, 20);
+    make_gif(&gif, 30, 20);
+    put_gif_frame(&gif, 0, 0, 30, 20);
+    size_t one = gif.len;
+    put_gif_frame(&gif, 0, 0, 30, 20);
+    assert_true(front_tells(&jpeg, jpeg.len - 4)); /* without its scan */
+    assert_false(front_tells(&jpeg, 12));
+    assert_true(front_tells(&png, 33));
+    assert_false(front_tells(&png, 32));
+    assert_false(front_tells(&gif, one)); /* it reads, as a file of one frame */
+}
+
 static void test_other_formats_are_not_taken(void **state)
 {
     static const char *const others[] = {
@@ -375,6 +404,7 @@ int main(void)
         cmocka_unit_test(test_tiff_that_bites_its_tail_is_corrupt),
         cmocka_unit_test(test_avif_size_is_the_primary_item_s),
         cmocka_unit_test(test_avif_without_primary_counts_its_largest),
+        cmocka_unit_test(test_a_front_tells_where_nothing_can_follow),
         cmocka_unit_test(test_other_formats_are_not_taken),
         cmocka_unit_test(test_pixels_do_not_wrap),
         cmocka_unit_test(test_names_and_media_types),
