@@ -7,6 +7,7 @@
 #include "jobs.h"
 #include "peers.h"
 #include "pool.h"
+#include "sizing.h"
 #include "worker_metrics.h"
 
 #include "cavage/bus.h"
@@ -26,8 +27,6 @@
 
 enum {
     ADDRESS_SIZE = 256,
-    MEMORY_BASE = 1024 * 1024 * 1024,
-    MEMORY_PER_PIXEL = 8,
     MEMORY_KERNEL = 64 * 1024 * 1024,
     FLUSH_US = 1000,       /* between two tries to send what waits */
     LINGER_US = 300 * 1000 /* after the last result of a drain: nanomsg loses what is sent just before the exit */
@@ -197,24 +196,6 @@ static void take_message(struct supervisor *s, uint8_t *data, size_t len, const 
 
 /* ---- Between ---- */
 
-/* Runnable tasks of this host for each of its cores, in thousandths. The kernel writes "0.20 0.18 0.12 RUNNABLE/ALL LAST". */
-static unsigned load_permille(const struct supervisor *s)
-{
-    char text[128];
-    ssize_t n = s->loadavg_fd >= 0 ? pread(s->loadavg_fd, text, sizeof(text) - 1, 0) : -1;
-    if (n <= 0)
-        return 0;
-    text[n] = '\0';
-    const char *at = text;
-    for (int i = 0; i < 3; i++) {
-        at = strchr(at, ' ');
-        if (!at)
-            return 0;
-        at++;
-    }
-    return (unsigned)(strtoul(at, NULL, 10) * 1000 / (unsigned long)sysconf(_SC_NPROCESSORS_ONLN));
-}
-
 static void tell_apis(struct supervisor *s, int64_t now_us)
 {
     size_t api;
@@ -227,7 +208,7 @@ static void tell_apis(struct supervisor *s, int64_t now_us)
     bool load_read = false;
     while (credit_next_status(s->credit, now_us, &api)) {
         if (!load_read)
-            s->load_permille = load_permille(s);
+            s->load_permille = sizing_load_permille(s->loadavg_fd);
         load_read = true;
         credit_set_busy(s->credit, now_us, pool_busy(s->pool), s->load_permille);
         send_status(s, now_us, api);
@@ -304,14 +285,6 @@ static void on_pool_changed(void *arg)
 
 /* ---- Life ---- */
 
-static unsigned converters_wanted(const struct conf *conf)
-{
-    int64_t n = conf_int(conf, CONF_WORKER_CONVERTERS);
-    if (n == 0)
-        n = sysconf(_SC_NPROCESSORS_ONLN);
-    return n < 1 ? 1 : n > CREDIT_SLOTS_MAX ? CREDIT_SLOTS_MAX : (unsigned)n;
-}
-
 static int open_jobs(struct supervisor *s)
 {
     const struct conf *conf = s->daemon->conf;
@@ -327,29 +300,11 @@ static int open_jobs(struct supervisor *s)
     return err ? err : jobs_new(&jobs, &s->jobs);
 }
 
-/* A decoded image at eight bytes a pixel, and room for the codec. */
-static uint64_t memory_wanted(const struct supervisor *s)
-{
-    static const enum limit of_pixels[] = {LIMIT_PIXELS_IN, LIMIT_TOTAL_PIXELS_IN, LIMIT_PIXELS_OUT};
-    uint64_t bytes = (uint64_t)conf_int(s->daemon->conf, CONF_WORKER_MEMORY_BYTES);
-    uint64_t pixels = 0;
-    for (size_t i = 0; i < sizeof(of_pixels) / sizeof(of_pixels[0]); i++) {
-        uint64_t most = limits_most(&s->limits, of_pixels[i]);
-        pixels = most > pixels ? most : pixels;
-    }
-    return bytes > 0 ? bytes : MEMORY_BASE + MEMORY_PER_PIXEL * pixels;
-}
-
-static unsigned jobs_wanted(const struct conf *conf)
-{
-    bool one = strcmp(conf_str(conf, CONF_WORKER_ISOLATION), "image") == 0;
-    return one ? 1 : (unsigned)conf_int(conf, CONF_WORKER_RECYCLE_JOBS);
-}
-
 /* What converters may use together, with room for results and for what the kernel keeps for each. */
 static uint64_t memory_of_all(const struct supervisor *s)
 {
-    return s->converters * (memory_wanted(s) + limits_most(&s->limits, LIMIT_BYTES_OUT) + MEMORY_KERNEL);
+    return s->converters * (sizing_memory_bytes(s->daemon->conf, &s->limits) +
+                            limits_most(&s->limits, LIMIT_BYTES_OUT) + MEMORY_KERNEL);
 }
 
 static void open_cgroup(struct supervisor *s)
@@ -376,7 +331,7 @@ static void on_pool_finished(void *arg, const struct pool_job *job, const struct
 static int open_pool(struct supervisor *s)
 {
     const struct conf *conf = s->daemon->conf;
-    s->converters = converters_wanted(conf);
+    s->converters = sizing_converters(conf);
     open_cgroup(s);
     struct pool_config pool = {
         .loop = s->daemon->loop,
@@ -386,9 +341,9 @@ static int open_pool(struct supervisor *s)
         .output_bytes = (size_t)limits_most(&s->limits, LIMIT_BYTES_OUT),
         .limits = &s->limits,
         .deadline_us = conf_int(conf, CONF_WORKER_CONVERT_DEADLINE_MS) * 1000,
-        .memory_bytes = memory_wanted(s),
+        .memory_bytes = sizing_memory_bytes(s->daemon->conf, &s->limits),
         .cgroup = s->cgroup,
-        .recycle_jobs = jobs_wanted(conf),
+        .recycle_jobs = sizing_jobs(conf),
         .recycle_us = conf_int(conf, CONF_WORKER_RECYCLE_MS) * 1000,
         .recycle_bytes = (uint64_t)conf_int(conf, CONF_WORKER_RECYCLE_BYTES),
         .test_mode = s->daemon->test_mode,
