@@ -34,6 +34,9 @@ enum act {
     ACT_COUNT
 };
 
+/* Bytes of the longest order. */
+enum { ACT_ORDER_MAX = 32 };
+
 /* The act that data ask for by beginning or ending with "CVGTEST WORD"; ACT_CONVERT when they do not. */
 enum act act_find(const uint8_t *data, size_t len);
 

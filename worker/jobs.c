@@ -21,8 +21,10 @@ struct job {
     struct job *next;
     size_t api;
     bool cancelled;
+    bool unreadable; /* its image was in an arena that is gone */
     struct wire_job wire;
-    uint8_t *message;
+    uint8_t *message; /* holds the image; NULL: it is in an arena, */
+    uint8_t *copy;    /* or here, once it had to be put together */
     int64_t received_us, begun_us;
     struct image_header header;
 };
@@ -90,12 +92,19 @@ void jobs_set_pool(struct jobs *jobs, struct pool *pool)
     jobs->pool = pool;
 }
 
-/* The image goes with its job. */
+static bool is_lent(const struct job *j)
+{
+    return !j->message && !j->copy;
+}
+
+/* An image of our own goes with its job; one in an arena its API wipes. */
 static void job_free(struct job *j)
 {
-    uint8_t *image = j->message + (j->pool.data - j->message);
-    explicit_bzero(image, j->pool.len);
+    uint8_t *image = j->message ? j->message + (j->pool.input.whole - j->message) : j->copy;
+    if (image)
+        explicit_bzero(image, j->pool.input.len);
     bus_free(j->message);
+    free(j->copy);
     free(j);
 }
 
@@ -171,9 +180,17 @@ static void job_refuse_large(struct jobs *jobs, struct job *j, const struct limi
 }
 
 /* What a test's image asks to be acted out. */
-static enum act act_of(const struct jobs *jobs, const uint8_t *data, size_t len)
+static enum act act_of(const struct jobs *jobs, const struct input *image)
 {
-    enum act act = jobs->config.test_mode ? act_find(data, len) : ACT_CONVERT;
+    enum act act = ACT_CONVERT;
+    uint8_t tail[ACT_ORDER_MAX];
+    size_t len;
+    if (jobs->config.test_mode) {
+        const uint8_t *front = input_front(image, &len);
+        act = act_find(front, len);
+    }
+    if (jobs->config.test_mode && act == ACT_CONVERT && !image->whole)
+        act = act_find(tail, input_tail(image, tail, sizeof(tail)));
     return act == ACT_CONVERT && jobs->config.stub.on ? ACT_SLEEP : act;
 }
 
@@ -187,14 +204,40 @@ static uint32_t sleep_of(const struct jobs *jobs)
     return stub_sleep_us(&jobs->config.stub, random);
 }
 
+/* Put the image together in memory of our own. */
+static int job_gather(struct job *j)
+{
+    j->copy = malloc(j->pool.input.len);
+    if (!j->copy)
+        return ERR_NOMEM;
+    input_copy(&j->pool.input, j->copy);
+    j->pool.input = (struct input){.len = j->pool.input.len, .whole = j->copy};
+    return ERR_OK;
+}
+
+/* What is read here is what the converter will get: its API changes nothing in extents that are lent, and the converter has no access to them. It could change its own
+ * input meanwhile, so that is never read for this. */
+static int job_read_header(struct job *j)
+{
+    size_t len;
+    const uint8_t *front = input_front(&j->pool.input, &len);
+    if (len < j->pool.input.len && image_header_read_front(front, len, &j->header) == ERR_OK)
+        return ERR_OK;
+    if (len < j->pool.input.len && job_gather(j))
+        return ERR_NOMEM;
+    return image_header_read(j->copy ? j->copy : front, j->pool.input.len, &j->header);
+}
+
 /* Judge the image by our own reading of its header. False when the job ended by that. */
 static bool job_admit(struct jobs *jobs, struct job *j)
 {
     if (j->pool.act != ACT_CONVERT && j->pool.act != ACT_SLEEP)
         return true;
     struct limits_breach over;
-    int err = image_header_read(j->pool.data, j->pool.len, &j->header);
-    if (err == ERR_NOTFOUND)
+    int err = job_read_header(j);
+    if (err == ERR_NOMEM)
+        job_refuse(jobs, j, OUTCOME_NOT_STARTED, DETAIL_NONE);
+    else if (err == ERR_NOTFOUND)
         job_refuse(jobs, j, OUTCOME_NOT_AN_IMAGE, DETAIL_NONE);
     else if (err && limits_know(jobs->config.limits, j->header.format))
         job_refuse(jobs, j, OUTCOME_UNDECODABLE, j->header.format == IMAGE_SVG ? DETAIL_SVG : DETAIL_DAMAGED);
@@ -218,7 +261,7 @@ static uint32_t outputs_of(const struct wire_job *m)
 }
 
 int jobs_add(struct jobs *jobs, int64_t now_us, size_t api, const struct wire_job *m, uint8_t *message,
-             const uint8_t *body, size_t body_len)
+             const struct input *image)
 {
     struct job *j = calloc(1, sizeof(*j));
     if (!j) {
@@ -227,14 +270,18 @@ int jobs_add(struct jobs *jobs, int64_t now_us, size_t api, const struct wire_jo
     }
     j->api = api;
     j->wire = *m;
-    j->message = message;
     j->received_us = now_us;
+    j->pool.input = *image;
+    if (image->whole) {
+        j->message = message;
+    } else {
+        j->pool.input.extents = j->wire.extents;
+        bus_free(message);
+    }
     j->pool.operation = m->operation;
     j->pool.request = j->wire.request;
-    j->pool.data = body;
-    j->pool.len = body_len;
     j->pool.deadline_us = now_us + (int64_t)m->remaining_ms * 1000;
-    j->pool.act = act_of(jobs, body, body_len);
+    j->pool.act = act_of(jobs, &j->pool.input);
     j->pool.sleep_us = sleep_of(jobs);
     j->pool.outputs = outputs_of(m);
     if (j->pool.outputs == 0) {
@@ -301,6 +348,21 @@ void jobs_forget_api(struct jobs *jobs, size_t api)
             job_cancel_running(jobs, j);
         }
     }
+}
+
+void jobs_lose_arena(struct jobs *jobs, size_t api)
+{
+    struct job *next;
+    for (struct job *j = jobs->waiting.first; j; j = next) {
+        next = j->next;
+        if (j->api == api && is_lent(j)) {
+            leave_queue(jobs, j);
+            job_refuse(jobs, j, OUTCOME_NOT_STARTED, DETAIL_NONE);
+        }
+    }
+    for (struct job *j = jobs->running.first; j; j = j->next)
+        if (j->api == api && is_lent(j))
+            j->unreadable = true;
 }
 
 /* The job goes back to where it was: at the head. */
@@ -394,7 +456,7 @@ void jobs_finished(void *arg, const struct pool_job *job, const struct pool_resu
     if (!j)
         return;
     list_remove(&jobs->running, j);
-    if (!result && !j->cancelled)
+    if (!result && !j->cancelled && !j->unreadable)
         job_put_back(jobs, j);
     else
         job_finish(jobs, j, result ? result : &never_begun);

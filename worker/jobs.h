@@ -34,14 +34,17 @@ int jobs_new(const struct jobs_config *config, struct jobs **out);
 void jobs_set_pool(struct jobs *jobs, struct pool *pool);
 void jobs_free(struct jobs *jobs);
 
-/* Take in a job; `message` (of bus_alloc) holds its image at body and belongs to the jobs in any case. What the header of the image rules out
- * ends at once. ERR_NOMEM: it was dropped. */
+/* Take in a job. `message` (of bus_alloc) belongs to the jobs in any case; the image lies in it, or in extents that m names, which nobody changes until the job
+ * has ended. What the header of the image rules out ends at once. ERR_NOMEM: it was dropped. */
 int jobs_add(struct jobs *jobs, int64_t now_us, size_t api, const struct wire_job *m, uint8_t *message,
-             const uint8_t *body, size_t body_len);
+             const struct input *image);
 /* Nobody waits for it any more. Unknown ones are ignored. */
 void jobs_cancel(struct jobs *jobs, const struct id *api_boot, uint64_t sequence);
 /* All jobs of an API that is gone. */
 void jobs_forget_api(struct jobs *jobs, size_t api);
+/* The arena of an API is gone. Jobs that wait and whose image is there end as not started; those that run have their copy, and are not begun again. Nothing reads
+ * from it afterwards. */
+void jobs_lose_arena(struct jobs *jobs, size_t api);
 /* Start what waits while converters are idle. */
 void jobs_begin(struct jobs *jobs, int64_t now_us);
 

@@ -6,6 +6,7 @@
 #include "act.h"
 #include "cgroup.h"
 #include "control.h"
+#include "input.h"
 
 #include "cavage/image_header.h"
 #include "cavage/loop.h"
@@ -22,9 +23,8 @@ struct pool;
 struct pool_job {
     enum operation operation;
     const char *request;
-    uint32_t outputs; /* how many the request asks for, 1 .. WIRE_OUTPUTS_MAX */
-    const uint8_t *data;
-    size_t len;          /* at most pool_config.input_bytes */
+    uint32_t outputs;    /* how many the request asks for, 1 .. WIRE_OUTPUTS_MAX */
+    struct input input;  /* at most pool_config.input_bytes */
     int64_t deadline_us; /* monotonic */
     enum act act;
     uint32_t sleep_us; /* of ACT_SLEEP */

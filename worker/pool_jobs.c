@@ -74,7 +74,7 @@ static uint64_t random_number(void)
 int pool_start(struct pool *pool, const struct pool_job *job)
 {
     struct control_job m;
-    if (job->len > pool->config.input_bytes || strlen(job->request) >= sizeof(m.request))
+    if (job->input.len > pool->config.input_bytes || strlen(job->request) >= sizeof(m.request))
         return ERR_RANGE;
     struct slot *s = find_idle(pool);
     if (!s)
@@ -92,11 +92,11 @@ int pool_start(struct pool *pool, const struct pool_job *job)
     m.deadline_ms = until > s->started_us ? (uint32_t)((until - s->started_us) / 1000) : 0;
     m.adopted = slot_is_child(s);
     m.nonce = s->nonce = random_number();
-    m.len = job->len;
+    m.len = job->input.len;
     m.limits = *pool->config.limits;
     memcpy(m.request, job->request, strlen(job->request) + 1);
-    memcpy(s->input, job->data, job->len);
-    s->input_used = job->len;
+    input_copy(&job->input, s->input);
+    s->input_used = job->input.len;
     s->job = job;
     s->state = SLOT_BUSY;
     loop_timer_at(s->timer, until);
@@ -312,7 +312,7 @@ static void account_violation(struct pool *p, const struct slot *s, int status)
     pool_count(p, METRIC_VIOLATIONS + (size_t)what);
     log_warn("converter_violation", "a converter tried what it may not, and was ended", LOG_S("what", words[what]),
              LOG_I("converter", s->pid), LOG_U("slot", s->index), LOG_U("jobs", s->jobs),
-             LOG_U("input_bytes", job ? job->len : 0));
+             LOG_U("input_bytes", job ? job->input.len : 0));
 }
 
 /* The bound of all converters together is the sum of theirs: when it is reached one is over its own, and the kernel ends the largest. */

@@ -2,6 +2,7 @@
 /* The supervisor's loop: messages in, credit, results out. */
 #include "supervisor.h"
 
+#include "arenas.h"
 #include "cgroup.h"
 #include "greetings.h"
 #include "jobs.h"
@@ -45,6 +46,7 @@ struct supervisor {
     struct seal *seal; /* NULL: worker.listen is not tcp */
     struct greetings *greetings;
     struct peers *peers;
+    struct arenas *arenas;
     struct jobs *jobs;
     struct pool *pool;
     struct cgroup *cgroup; /* NULL: memory is watched only */
@@ -138,8 +140,22 @@ static void on_hello(struct supervisor *s, int64_t now_us, const struct frame *f
         refuse(s);
         return;
     }
+    arenas_meet(s->arenas, api, &m);
     if (is_new)
         (void)peers_open(s->peers, api, now_us, m.result_address, &m.api_boot);
+}
+
+/* The image is the body, or where the job says. */
+static int find_image(struct supervisor *s, size_t api, const struct wire_job *m, const struct frame *f,
+                      struct input *image)
+{
+    *image = (struct input){.len = f->body_len, .whole = f->body};
+    if (m->arena == 0)
+        return ERR_OK;
+    int err = arenas_find(s->arenas, api, m, image);
+    if (!err)
+        metrics_add(s->daemon->metrics, METRIC_JOBS_LENT, 1);
+    return err;
 }
 
 /* True when the message was taken over. */
@@ -147,11 +163,17 @@ static bool on_job(struct supervisor *s, int64_t now_us, const struct frame *f, 
                    uint8_t *message)
 {
     struct wire_job m;
+    struct input image;
     size_t api = 0;
     int err =
         wire_unpack_job(f, &m) || !is_of(from, &m.api_boot) ? ERR_INVALID : credit_job(s->credit, now_us, &m, &api);
+    if (err == 0 && find_image(s, api, &m, f, &image)) {
+        /* From before this link. */
+        credit_done(s->credit, now_us, api, m.sequence);
+        err = ERR_DENIED;
+    }
     if (err == 0) {
-        if (jobs_add(s->jobs, now_us, api, &m, message, f->body, f->body_len))
+        if (jobs_add(s->jobs, now_us, api, &m, message, &image))
             credit_done(s->credit, now_us, api, m.sequence);
         return true;
     }
@@ -201,6 +223,7 @@ static void tell_apis(struct supervisor *s, int64_t now_us)
     size_t api;
     while (credit_next_gone(s->credit, now_us, &api)) {
         jobs_forget_api(s->jobs, api);
+        arenas_leave(s->arenas, api);
         peers_close(s->peers, api);
         log_info("api_gone", "an API was silent too long or was replaced", LOG_U("api", api));
     }
@@ -283,6 +306,13 @@ static void on_pool_changed(void *arg)
     }
 }
 
+static void on_arena_lost(void *arg, size_t api)
+{
+    struct supervisor *s = arg;
+    jobs_lose_arena(s->jobs, api);
+    go_on(s);
+}
+
 /* ---- Life ---- */
 
 static int open_jobs(struct supervisor *s)
@@ -357,6 +387,19 @@ static int open_pool(struct supervisor *s)
     return err;
 }
 
+static int open_arenas(struct supervisor *s)
+{
+    struct arenas_config config = {
+        .loop = s->daemon->loop,
+        .metrics = s->daemon->metrics,
+        .boot = s->boot,
+        .max_bytes = s->max_body,
+        .lost = on_arena_lost,
+        .arg = s,
+    };
+    return arenas_new(&config, &s->arenas);
+}
+
 static int open_bus(struct supervisor *s)
 {
     static const enum conf_id endpoints[] = {CONF_WORKER_LISTEN};
@@ -395,6 +438,8 @@ int supervisor_start(struct daemon *daemon)
         err = open_jobs(s);
     if (!err)
         err = open_pool(s);
+    if (!err)
+        err = open_arenas(s);
     if (err)
         log_error("start_failed", "cannot start converters", LOG_S("reason", err_text(err)));
     return err ? err : open_bus(s);
@@ -418,6 +463,7 @@ void supervisor_stop(struct daemon *daemon)
     pool_close(s->pool);
     cgroup_close(s->cgroup);
     jobs_free(s->jobs);
+    arenas_free(s->arenas);
     peers_free(s->peers);
     greetings_free(s->greetings);
     if (s->pull_watch)

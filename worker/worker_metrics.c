@@ -72,6 +72,9 @@ const struct metric_def worker_metrics[WORKER_METRIC_COUNT] = {
         "Messages that were malformed, meant for another worker, or named an address that they did not come from."),
     [METRIC_RESULTS_DROPPED] = COUNTER("cavage_worker_results_dropped_total",
                                        "Results that could not be sent, and statuses that waited among them."),
+    [METRIC_JOBS_LENT] =
+        COUNTER("cavage_worker_jobs_lent_total", "Jobs whose image was read in its API's staging arena."),
+    [METRIC_ARENAS] = GAUGE("cavage_worker_arenas", "APIs of this host whose staging arena is mapped."),
     CLUSTER_METRICS(METRIC_SEALED, "cavage_sealed_messages_total"),
     [METRIC_WAIT_SECONDS] =
         HISTOGRAM("cavage_worker_wait_seconds", "From a job's arrival here to its begin.", wait_edges),

@@ -21,6 +21,9 @@ enum {
     WIRE_DIGEST_BYTES = 32
 };
 
+/* Behind an API's ipc result address: the path of the socket where workers ask for its arena. */
+#define WIRE_ARENA_SUFFIX ".arena"
+
 enum operation { OPERATION_RESIZE = 1, OPERATION_INFO = 2, OPERATION_RENDITIONS = 3 };
 
 /* How a job ended, in the worker's words. */
