@@ -4,6 +4,7 @@
 
 #include "api.h"
 #include "overload.h"
+#include "pipeline.h"
 
 #include "cavage/clock.h"
 #include "cavage/cluster.h"
@@ -127,6 +128,9 @@ const struct metric_def api_metric_defs[API_METRICS] = {
     [API_CONNECTIONS] = GAUGE("cavage_connections", "Open connections."),
     [API_IN_FLIGHT] = GAUGE("cavage_requests_in_flight", "Admitted jobs that wait or run."),
     [API_STAGED_BYTES] = GAUGE("cavage_staged_bytes", "Bytes of request bodies in the staging arena."),
+    [API_LENT_BYTES] =
+        GAUGE("cavage_staged_lent_bytes", "Of them, bytes of requests that are over, which a worker may still read."),
+    [API_ARENA_READERS] = GAUGE("cavage_arena_readers", "Workers of this host that can read the staging arena."),
     [API_QUEUED] = GAUGE("cavage_jobs_queued", "Jobs that wait for a worker."),
     [API_SENT] = GAUGE("cavage_jobs_sent", "Jobs that a worker has."),
     [API_WORKERS] = GAUGE("cavage_workers_up", "Workers that are connected, and were heard within the last second."),
@@ -153,6 +157,10 @@ const struct metric_def api_metric_defs[API_METRICS] = {
     [API_STALE_MESSAGES] = COUNTER("cavage_stale_messages_total", "Messages of workers that were replaced."),
     [API_LOST_PEERS] = COUNTER("cavage_workers_lost_total", "Times a worker was lost."),
     [API_BAD_MESSAGES] = COUNTER("cavage_bad_messages_total", "Messages of workers that could not be read."),
+    [API_JOBS_LENT] = COUNTER("cavage_jobs_lent_total",
+                              "Jobs that went to a worker without their image: it reads the staging arena."),
+    [API_ARENA_REFUSED] = COUNTER("cavage_arena_refused_total",
+                                  "Processes that asked for the staging arena, or had it, and were refused."),
     CLUSTER_METRICS(API_SEALED, "cavage_sealed_messages_total"),
     CLUSTER_METRICS(API_SEALED_ACKS, "cavage_sealed_acks_total"),
     [API_USAGE_RECORDS] = COUNTER("cavage_usage_records_total", "Usage records written to the spool."),
@@ -231,11 +239,20 @@ static void update_forecast(struct api *api, struct metrics *m)
         metrics_set(m, API_COST_RATIO + i, permille[i] * 1000);
 }
 
+static void update_lending(struct api *api, struct metrics *m)
+{
+    struct lending_stats stats;
+    pipeline_lending_stats(api->pipeline, &stats);
+    metrics_set(m, API_LENT_BYTES, (int64_t)stats.kept_bytes);
+    metrics_set(m, API_ARENA_READERS, (int64_t)stats.readers);
+}
+
 void metrics_update(struct api *api, const struct dispatch_stats *stats)
 {
     struct metrics *m = api->daemon->metrics;
     metrics_set(m, API_CONNECTIONS, (int64_t)conns_live(api->conns));
     metrics_set(m, API_STAGED_BYTES, (int64_t)extents_used_bytes(api->extents));
+    update_lending(api, m);
     metrics_set(m, API_QUEUED, (int64_t)stats->queued);
     metrics_set(m, API_SENT, (int64_t)stats->sent);
     metrics_set(m, API_IN_FLIGHT, (int64_t)(stats->queued + stats->sent));

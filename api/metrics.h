@@ -27,6 +27,8 @@ enum api_metric {
     API_CONNECTIONS,
     API_IN_FLIGHT,
     API_STAGED_BYTES,
+    API_LENT_BYTES,
+    API_ARENA_READERS,
     API_QUEUED,
     API_SENT,
     API_WORKERS,
@@ -46,6 +48,8 @@ enum api_metric {
     API_STALE_MESSAGES,
     API_LOST_PEERS,
     API_BAD_MESSAGES,
+    API_JOBS_LENT,
+    API_ARENA_REFUSED,
     API_SEALED, /* + enum seal_verdict */
     API_SEALED_LAST = API_SEALED + SEAL_VERDICTS - 1,
     API_SEALED_ACKS, /* + enum seal_verdict */

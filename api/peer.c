@@ -15,6 +15,7 @@ struct peer {
     struct loop *loop;
     struct bus_push *push;
     peer_build_fn build;
+    peer_unsent_fn unsent;
     void *arg;
     bool connected;
     struct id met; /* over tcp, the worker's boot; zero: not known */
@@ -25,14 +26,15 @@ struct peer {
     struct dispatch_action waiting[WAITING_MAX];
 };
 
-int peer_open(struct loop *loop, const char *address, struct seal *seal, peer_build_fn build, void *arg,
-              struct peer **out)
+int peer_open(struct loop *loop, const char *address, struct seal *seal, peer_build_fn build, peer_unsent_fn unsent,
+              void *arg, struct peer **out)
 {
     struct peer *peer = calloc(1, sizeof(*peer));
     if (!peer)
         return ERR_NOMEM;
     peer->loop = loop;
     peer->build = build;
+    peer->unsent = unsent;
     peer->arg = arg;
     int err = bus_push_open(address, seal, &peer->push);
     if (err) {
@@ -111,6 +113,7 @@ static bool send_one(struct peer *peer, const struct dispatch_action *action)
     if (bus_send(peer->push, frame, len) == 0)
         return true;
     bus_free(frame);
+    peer->unsent(peer->arg, action);
     return false;
 }
 

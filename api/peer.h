@@ -17,10 +17,13 @@ struct peer;
 /* Build the frame of an action as of now, in memory of bus_alloc; NULL: it is of no use any more, leave it out. */
 typedef uint8_t *(*peer_build_fn)(void *arg, const struct dispatch_action *action, size_t *len);
 
+/* The frame that was built for an action was not sent. It may be built again. */
+typedef void (*peer_unsent_fn)(void *arg, const struct dispatch_action *action);
+
 /* Connect to a worker's address; seal, for tcp, is borrowed, and may be NULL. Over tcp all but HELLO is sealed for the boot that the action names;
  * HELLO for the boot that was met and heard of late, else for nobody, which a worker answers with its boot. */
-int peer_open(struct loop *loop, const char *address, struct seal *seal, peer_build_fn build, void *arg,
-              struct peer **out);
+int peer_open(struct loop *loop, const char *address, struct seal *seal, peer_build_fn build, peer_unsent_fn unsent,
+              void *arg, struct peer **out);
 void peer_close(struct peer *peer);
 
 /* Whether the connection stands now, and whether that is a change since the last call. */

@@ -25,6 +25,7 @@ enum {
 static void answer(struct pipeline *p, struct request *r, enum request_state state)
 {
     jobs_remove(p->jobs, r->job);
+    lender_keep(p->lender, r->job, &r->staged);
     overload_leave(p->api->overload, r);
     client_unwatch(r);
     r->answered_us = clock_monotonic_us();
@@ -130,6 +131,7 @@ static struct peer *peer_of(const struct pipeline *p, uint32_t link)
 static void hear(struct pipeline *p, int64_t now_us, const struct wire_status *m)
 {
     struct peer *peer = peer_of(p, m->link);
+    lender_hear(p->lender, m);
     if (peer)
         peer_hear(peer, now_us, &m->worker_boot);
 }
@@ -361,6 +363,11 @@ bool pipeline_is_stranded(const struct pipeline *p, int64_t now_us)
 void pipeline_stats(const struct pipeline *p, struct dispatch_stats *out)
 {
     dispatch_stats(p->dispatch, out);
+}
+
+void pipeline_lending_stats(const struct pipeline *p, struct lending_stats *out)
+{
+    lender_stats(p->lender, out);
 }
 
 void pipeline_reload(struct pipeline *p)

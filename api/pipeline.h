@@ -6,6 +6,7 @@
 #include "request.h"
 
 #include "cavage/dispatch.h"
+#include "cavage/lending.h"
 
 struct pipeline;
 
@@ -34,5 +35,7 @@ bool pipeline_is_stranded(const struct pipeline *p, int64_t now_us);
 bool pipeline_has_worker(const struct pipeline *p);
 /* Loop thread. */
 void pipeline_stats(const struct pipeline *p, struct dispatch_stats *out);
+/* What workers may be reading in the arena. Loop thread. */
+void pipeline_lending_stats(const struct pipeline *p, struct lending_stats *out);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The frames that go to workers: JOB with the image copied out of the arena, CANCEL, HELLO. */
+/* The frames that go to workers: JOB, with the image copied out of the arena or told by its place there, CANCEL, HELLO. */
 #include "pipeline_parts.h"
 
 #include <string.h>
@@ -32,9 +32,13 @@ static uint8_t *build_job(struct pipeline *p, const struct dispatch_action *a, s
     memcpy(m.request, r->canonical, sizeof(m.request));
     memcpy(m.traceparent, r->traceparent, sizeof(m.traceparent));
     uint8_t *data, *body;
-    if (wire_pack_job(&m, r->staged.bytes, bus_alloc, &data, len, &body) != 0)
+    bool lent = lender_lend(p->lender, a, &r->staged, &m);
+    if (wire_pack_job(&m, lent ? 0 : r->staged.bytes, bus_alloc, &data, len, &body) != 0) {
+        pipeline_unsent(p, a);
         return NULL;
-    staged_copy(p->api->extents, &r->staged, body);
+    }
+    if (!lent)
+        staged_copy(p->api->extents, &r->staged, body);
     pipeline_note_send(r, a, now_us);
     return data;
 }
@@ -56,10 +60,18 @@ static uint8_t *build_hello(struct pipeline *p, const struct dispatch_action *a,
                            .worker_boot = a->worker_boot,
                            .link = (uint32_t)a->peer,
                            .sent = a->sequence,
-                           .queued = a->queued};
+                           .queued = a->queued,
+                           .lends = p->lender != NULL};
     memcpy(m.result_address, p->advertised, sizeof(m.result_address));
     uint8_t *data;
     return wire_pack_hello(&m, bus_alloc, &data, len) == 0 ? data : NULL;
+}
+
+void pipeline_unsent(void *arg, const struct dispatch_action *a)
+{
+    struct pipeline *p = arg;
+    if (a->type == DISPATCH_SEND)
+        lender_take_back(p->lender, a);
 }
 
 uint8_t *pipeline_build(void *arg, const struct dispatch_action *a, size_t *len)

@@ -54,6 +54,27 @@ static int start_results(struct pipeline *p)
     return err;
 }
 
+/* Workers reach the socket beside the results where these are ipc for both. Without it all works, at the cost of copies. */
+static void start_lender(struct pipeline *p)
+{
+    static const char ipc[] = "ipc://";
+    const struct lender_config config = {
+        .loop = p->loop,
+        .metrics = p->api->daemon->metrics,
+        .extents = p->api->extents,
+        .boot = p->boot,
+        .results = p->results,
+        .loans_max = 2 * conns_capacity(p->api->conns), /* a job and its hedge */
+    };
+    if (!conf_int(p->api->daemon->conf, CONF_API_SHARE_STAGING) || strncmp(p->results, ipc, strlen(ipc)) != 0 ||
+        strncmp(p->advertised, ipc, strlen(ipc)) != 0)
+        return;
+    int err = lender_start(&config, &p->lender);
+    if (err)
+        log_warn("arena_failed", "the staging arena cannot be lent to workers; images are sent to them instead",
+                 LOG_S("error", err_text(err)));
+}
+
 static int start_events(struct pipeline *p)
 {
     p->inbox_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -93,6 +114,8 @@ int pipeline_start(struct api *api, pipeline_answer_fn answered, struct pipeline
     if (!err)
         err = start_results(p);
     if (!err)
+        start_lender(p);
+    if (!err)
         err = pipeline_start_workers(p);
     if (!err)
         err = start_events(p);
@@ -117,6 +140,7 @@ void pipeline_stop(struct pipeline *p)
     if (p->pull_watch)
         loop_unwatch(p->pull_watch);
     pipeline_stop_workers(p);
+    lender_stop(p->lender);
     if (p->pull)
         bus_pull_close(p->pull);
     seal_free(p->seal);

@@ -5,6 +5,7 @@
 
 #include "api.h"
 #include "jobs.h"
+#include "lender.h"
 #include "peer.h"
 #include "pipeline.h"
 
@@ -32,6 +33,7 @@ struct pipeline {
     char results[WIRE_ADDRESS_SIZE];    /* bound */
     char advertised[WIRE_ADDRESS_SIZE]; /* what workers are told */
     struct seal *seal;                  /* NULL: no tcp */
+    struct lender *lender;              /* NULL: every JOB carries its image */
     struct bus_pull *pull;
     struct loop_watch *pull_watch;
     struct names *names;
@@ -55,6 +57,8 @@ struct pipeline {
 uint8_t *pipeline_build(void *arg, const struct dispatch_action *action, size_t *len);
 /* The request goes out by this SEND. It has waited until then, but not until a second copy of it was made. */
 void pipeline_note_send(struct request *r, const struct dispatch_action *action, int64_t now_us);
+/* It was not sent; a peer_unsent_fn. */
+void pipeline_unsent(void *arg, const struct dispatch_action *action);
 
 /* pipeline_workers.c */
 int pipeline_start_workers(struct pipeline *p);

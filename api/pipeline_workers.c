@@ -62,7 +62,7 @@ static void place_close(struct pipeline *p, int64_t now_us, struct place *place)
 /* One that stays closed is logged when it comes to that, and not at each try. */
 static int place_open(struct pipeline *p, struct place *place)
 {
-    int err = peer_open(p->loop, place->address, p->seal, pipeline_build, p, &place->peer);
+    int err = peer_open(p->loop, place->address, p->seal, pipeline_build, pipeline_unsent, p, &place->peer);
     if (err && err != place->err)
         log_error("worker_failed", "cannot connect to a worker's address", LOG_S("address", place->address),
                   LOG_S("error", err_text(err)));

@@ -52,6 +52,8 @@ static const struct conf_key table[CONF_COUNT] = {
         "How often the names in workers are looked up. While a look-up fails, the workers that are known stay."),
     [CONF_API_RESULTS] = ENDPOINT("api", "results", 2, CONF_NUMERIC, "ipc://results.sock",
         "Where this API server takes results. Each API server needs its own. A second endpoint is what workers are told to send to, where it is not the same."),
+    [CONF_API_SHARE_STAGING] = BOOL("api", "share_staging", "yes", false,
+        "Whether workers of this host read images where they are staged, if results is ipc://. Else each image is sent to its worker, which costs both of them CPU."),
     [CONF_API_MAX_CONNECTIONS] = INT("api", "max_connections", 1, 65536, "1024", false,
         "Most connections at once. When there are as many, the ones that are idle longest are closed first."),
     [CONF_API_KEEPALIVE_MS] = DURATION("api", "keepalive_ms", 1, HOUR, "60s", false,

@@ -108,12 +108,14 @@ class Storm:
 
 
 def is_whole(worker):
-    """The worker has its zygote and its converters, their buffers and nothing else: no process in between, no zombie."""
+    """The worker has its zygote and its converters, their buffers, the arena of its API and nothing else: no process in between, no zombie."""
     family = descendants_of(worker.pid)
-    mapped = Path(f"/proc/{worker.pid}/maps").read_text().count("memfd:cavage-")
+    maps = Path(f"/proc/{worker.pid}/maps").read_text()
+    arenas = maps.count("memfd:cavage-staging")
+    mapped = maps.count("memfd:cavage-") - arenas
     return (
         len(family) == 1 + CONVERTERS == len(children_of(worker.pid)) and all(map(pid_alive, family))
-        and len(converters_of(worker)) == CONVERTERS and mapped == 2 * CONVERTERS
+        and len(converters_of(worker)) == CONVERTERS and mapped == 2 * CONVERTERS and arenas == 1
     )
 
 

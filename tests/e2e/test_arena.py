@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: MIT
+"""Images that workers read where the API staged them: by reference as by message, and no byte is given away while a worker may read it."""
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+import images
+from harness import wait_until
+from test_faults import converters_of, zygote_of
+
+ARENA = "cavage-staging"
+LARGE = images.encoded("jpeg", 1500, 1225, quality=88)  # of several extents
+BY_MESSAGE = {"CAVAGE_API_SHARE_STAGING": "no"}
+SLOW = {"CAVAGE_WORKER_CONVERTER": "sleep:200ms", "CAVAGE_API_REQUEST_DEADLINE_MS": "60s"}
+
+
+def lent(api):
+    return api.metric("cavage_jobs_lent_total")
+
+
+def gauges(api):
+    """Bytes that are staged, and of them those of requests that are over."""
+    return api.metric("cavage_staged_bytes"), api.metric("cavage_staged_lent_bytes")
+
+
+def wait_readers(api, count):
+    wait_until(lambda: api.metric("cavage_arena_readers") == count, f"{count} workers that read the arena of {api.instance}")
+
+
+def mappings(pid):
+    """Access rights of the arenas that a process has mapped."""
+    return [line.split()[1] for line in Path(f"/proc/{pid}/maps").read_text().splitlines() if ARENA in line]
+
+
+def descriptors(pid):
+    return [fd for fd in Path(f"/proc/{pid}/fd").iterdir() if ARENA in os.readlink(fd)]
+
+
+def socket_of(running):
+    return running.data / "run" / "results.sock.arena"
+
+
+def answers(running):
+    """What becomes of pictures of every format, of one extent and of several."""
+    key = running.new_customer("formats")
+    bodies = [images.encoded(kind, width, width * 3 // 4) for kind in ("jpeg", "png", "webp", "gif", "tiff") for width in (64, 900)]
+    found = [running.post("/v1/resize?width=50&format=png", body, key) for body in [*bodies, LARGE]]
+    found.append(running.post("/v1/info", LARGE, key))
+    found.append(running.post("/v1/renditions?output=a:width=60&output=b:width=90,format=webp", LARGE, key))
+    found.append(running.post("/v1/resize?width=50", LARGE[:70_000], key, {"X-Request-Id": "cut"}))
+    found.append(running.post("/v1/resize?width=50", b"GIF89a" + bytes(200_000), key, {"X-Request-Id": "empty"}))
+    assert [answer.status_code for answer in found[:-2]] == [200] * (len(bodies) + 3), [answer.text[:200] for answer in found if not answer.ok]
+    boundary = found[-3].content.split(b"\r\n")[0]
+    return [(answer.status_code, answer.content.replace(boundary, b"--")) for answer in found]
+
+
+@pytest.mark.tsan
+def test_images_by_reference_are_answered_as_those_in_messages(make_system):
+    sharing, sending = make_system(), make_system(env=BY_MESSAGE)
+    wait_readers(sharing.api, 1)
+    shared, sent = answers(sharing), answers(sending)
+    assert shared == sent
+    assert lent(sharing.api) == len(shared) and sharing.worker.metric("cavage_worker_jobs_lent_total") == len(shared)
+    assert lent(sending.api) == 0 and not socket_of(sending).exists()
+    wait_until(lambda: gauges(sharing.api) == (0, 0), "all extents to be free")
+
+
+def test_only_the_supervisor_can_read_the_arena(make_system):
+    running = make_system(apis=2)
+    key = running.new_customer("reader")
+    for api in running.apis:
+        wait_readers(api, 1)
+        assert running.post("/v1/resize?width=50", LARGE, key, api=api).status_code == 200
+        assert mappings(api.pid) == ["rw-s"]
+    assert mappings(running.worker.pid) == ["r--s"] * 2 and not descriptors(running.worker.pid)
+    assert socket_of(running).stat().st_mode & 0o777 == 0o600
+    try:
+        for pid in [zygote_of(running.worker), *converters_of(running.worker)]:
+            assert not mappings(pid) and not descriptors(pid)
+    except PermissionError:
+        pytest.skip("what is sandboxed can be looked into by root alone")
+
+
+def leave_open(running, key):
+    """A client that has sent its image."""
+    client = socket.create_connection(running.address)
+    head = f"POST /v1/resize?width=50 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: {len(LARGE)}\r\n\r\n"
+    client.sendall(head.encode() + LARGE)
+    return client
+
+
+def leave_with_a_job_lent(running, key):
+    """A client whose image went to the worker, and that left; the worker is paused meanwhile."""
+    before = lent(running.api)
+    running.worker.signal(signal.SIGSTOP)
+    with leave_open(running, key):
+        wait_until(lambda: lent(running.api) == before + 1, "the job to be lent")
+    wait_until(lambda: gauges(running.api) == (len(LARGE), len(LARGE)), "the request to be over")
+
+
+@pytest.mark.tsan
+def test_a_paused_worker_keeps_what_it_may_read(make_system):
+    running = make_system(test_mode=True, env=SLOW)
+    key = running.new_customer("paused")
+    wait_readers(running.api, 1)
+    leave_with_a_job_lent(running, key)
+    wait_until(lambda: running.api.metric("cavage_workers_lost_total") >= 1, "the worker to count as silent")
+    assert gauges(running.api) == (len(LARGE), len(LARGE))
+    running.worker.signal(signal.SIGCONT)
+    wait_until(lambda: gauges(running.api) == (0, 0), "the worker to tell that it is done")
+    assert running.post("/v1/resize?width=50", LARGE, key).status_code == 200
+
+
+def test_a_killed_worker_keeps_nothing(make_system):
+    running = make_system(test_mode=True, env=SLOW)
+    key = running.new_customer("killed")
+    wait_readers(running.api, 1)
+    leave_with_a_job_lent(running, key)
+    running.worker.kill()
+    wait_until(lambda: gauges(running.api) == (0, 0), "the dead worker's extents to be free")
+    wait_readers(running.api, 0)
+    running.worker.start()
+    wait_readers(running.api, 1)
+    before = lent(running.api)
+    assert running.post("/v1/resize?width=50", LARGE, key).status_code == 200
+    assert lent(running.api) == before + 1
+
+
+def test_a_worker_without_a_link_gets_its_images_in_messages(make_system):
+    running = make_system()
+    key = running.new_customer("unlinked")
+    wait_readers(running.api, 1)
+    running.worker.stop()
+    socket_of(running).unlink()
+    running.worker.start()
+    running.wait_serving()
+    before = lent(running.api)
+    assert running.post("/v1/resize?width=50", LARGE, key).status_code == 200
+    assert lent(running.api) == before and running.api.metric("cavage_arena_readers") == 0
+
+
+@pytest.mark.tsan
+def test_a_restarted_api_lends_anew(make_system):
+    """It dies while its worker has images to read: one that runs, and others that wait."""
+    running = make_system(test_mode=True, env=SLOW, converters=1)
+    key = running.new_customer("restarted")
+    wait_readers(running.api, 1)
+    clients = [leave_open(running, key) for _ in range(4)]
+    wait_until(lambda: running.worker.metric("cavage_worker_jobs_lent_total") >= 2, "jobs to be lent")
+    running.api.kill()
+    wait_until(lambda: running.worker.metric("cavage_worker_arenas") == 0, "the dead API's arena to be unmapped")
+    assert not mappings(running.worker.pid)
+    wait_until(lambda: running.worker.metric("cavage_converters_busy") == 0, "the job that ran to end")
+    for client in clients:
+        client.close()
+    running.api.start()
+    running.wait_serving()
+    wait_readers(running.api, 1)
+    assert running.post("/v1/resize?width=50", LARGE, key).status_code == 200
+    assert lent(running.api) == 1 and len(mappings(running.worker.pid)) == 1
+    assert running.worker.metric("cavage_converters_lost_total") == 0
+
+
+def test_strangers_get_nothing_and_disturb_nobody(make_system):
+    running = make_system()
+    key = running.new_customer("stranger")
+    wait_readers(running.api, 1)
+    path = str(socket_of(running))
+    held = []
+    for n in range(60):
+        stranger = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        stranger.connect(path)
+        if n % 2:
+            stranger.send(os.urandom(1 + n * 10))
+        held.append(stranger)
+    wait_until(lambda: running.api.metric("cavage_arena_refused_total") == 30, "those that speak to be refused")
+    for stranger in held[1::2]:
+        stranger.settimeout(10)
+        assert stranger.recv(1) == b""
+    before = lent(running.api)
+    assert running.post("/v1/resize?width=50", LARGE, key).status_code == 200
+    assert lent(running.api) == before + 1 and running.api.metric("cavage_arena_readers") == 1
+    for stranger in held:
+        stranger.close()
+
+
+def test_nothing_is_lent_between_hosts(make_system):
+    running = make_system(transport="tcp")
+    key = running.new_customer("remote")
+    assert running.post("/v1/resize?width=50", LARGE, key).status_code == 200
+    assert lent(running.api) == 0 and not list((running.data / "run").glob("*.arena"))
