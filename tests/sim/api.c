@@ -82,7 +82,7 @@ static void answer(struct sim *s, int node, size_t request, enum request_state s
     r->state = state;
     r->answered_well = well;
     forget_open(s, request);
-    staged_release(api->arena, &r->staged);
+    arena_end(s, node, r);
     unbook(s, node, request, 0);
     uint64_t epoch, sequence;
     producer_append(s, node, request, &epoch, &sequence);
@@ -129,17 +129,6 @@ static void send_job(struct sim *s, int node, const struct dispatch_action *a)
     size_t request = own_request(s, node, a->job), len = 0;
     struct noise n = sim_noise(s, node);
     uint8_t *data = NULL, *body;
-
-    judge_sent(s, request);
-    book(s, node, request, true);
-    if (!s->net.lines[node][to].told_up || (!sim_is_quiet(s) && noise_chance(&n, (unsigned)s->plan->refused_sends))) {
-        sim_trace(s, "api %d cannot send job %llu to worker %zu", node, (unsigned long long)a->job, a->peer);
-        if (dispatch_send_refused(api->dispatch, sim_clock(s, node), a->peer, a->job))
-            book(s, node, request, false);
-        return;
-    }
-    sim_trace(s, "api %d sends job %llu to worker %zu as %llu", node, (unsigned long long)a->job, a->peer,
-              (unsigned long long)a->sequence);
     struct wire_job m = {.api_boot = api->boot,
                          .worker_boot = a->worker_boot,
                          .link = (uint32_t)a->peer,
@@ -147,8 +136,22 @@ static void send_job(struct sim *s, int node, const struct dispatch_action *a)
                          .job = a->job,
                          .remaining_ms = a->remaining_ms,
                          .operation = OPERATION_RESIZE};
-    int err = wire_pack_job(&m, 1, malloc, &data, &len, &body);
-    if (!err)
+
+    judge_sent(s, request);
+    book(s, node, request, true);
+    bool lent = arena_lend(s, node, a, &s->requests[request], &m);
+    if (!s->net.lines[node][to].told_up || (!sim_is_quiet(s) && noise_chance(&n, (unsigned)s->plan->refused_sends))) {
+        sim_trace(s, "api %d cannot send job %llu to worker %zu", node, (unsigned long long)a->job, a->peer);
+        if (lent)
+            arena_take_back(s, node, a);
+        if (dispatch_send_refused(api->dispatch, sim_clock(s, node), a->peer, a->job))
+            book(s, node, request, false);
+        return;
+    }
+    sim_trace(s, "api %d sends job %llu to worker %zu as %llu", node, (unsigned long long)a->job, a->peer,
+              (unsigned long long)a->sequence);
+    int err = wire_pack_job(&m, lent ? 0 : 1, malloc, &data, &len, &body);
+    if (!err && !lent)
         body[0] = 'i';
     transmit(s, node, to, err, data, len);
 }
@@ -172,7 +175,8 @@ static void send_hello(struct sim *s, int node, const struct dispatch_action *a)
                            .worker_boot = a->worker_boot,
                            .link = (uint32_t)a->peer,
                            .sent = a->sequence,
-                           .queued = a->queued};
+                           .queued = a->queued,
+                           .lends = true};
     uint8_t *data = NULL;
     size_t len = 0;
     snprintf(m.result_address, sizeof m.result_address, "ipc:///run/api-%d", node);
@@ -212,10 +216,11 @@ static void refuse(struct sim *s, size_t request)
 
 static bool stage(struct sim *s, int node, struct request *r, const struct input *in)
 {
-    static const uint8_t image[16 * 1024];
+    static uint8_t image[16 * 1024];
     struct extents *arena = api_of(s, node)->arena;
     size_t len = in->z > 0 && in->z < (int64_t)sizeof image ? (size_t)in->z : 1;
     r->staged.customer = (uint64_t)in->w;
+    arena_draw(image, len, (size_t)(r - s->requests));
     return extents_check(arena, r->staged.customer, len) == ERR_OK &&
            staged_append(arena, &r->staged, image, len) == ERR_OK;
 }
@@ -310,6 +315,7 @@ static void take_result(struct sim *s, int node, const struct frame *f)
         sim_violate(s, "wire", "a result cannot be read");
         return;
     }
+    arena_hear(s, node, &m.status);
     enum dispatch_verdict verdict = dispatch_result(api->dispatch, sim_clock(s, node), &m);
     sim_trace(s, "api %d hears result %s of job %llu from worker %u: %s", node, outcome_text(m.outcome),
               (unsigned long long)m.job, m.status.link, verdict == DISPATCH_ANSWER ? "answers" : "drops");
@@ -329,6 +335,7 @@ static void take_status(struct sim *s, int node, const struct frame *f)
         sim_violate(s, "wire", "a status cannot be read");
         return;
     }
+    arena_hear(s, node, &m);
     dispatch_status(api_of(s, node)->dispatch, sim_clock(s, node), &m);
     sim_trace(s, "api %d hears status %llu of worker %u: seen %llu, limit %llu, held %zu", node,
               (unsigned long long)m.sequence, m.link, (unsigned long long)m.seen, (unsigned long long)m.limit,
@@ -418,6 +425,7 @@ void api_start(struct sim *s, int node)
     if (dispatch_new(&config, &api->dispatch) != ERR_OK || extents_new(&arena, &api->arena) != ERR_OK ||
         admission_books_new(&books, &api->books) != ERR_OK)
         abort();
+    arena_open(s, node);
     for (int w = 0; w < p->workers; w++) {
         size_t peer;
         if (dispatch_peer_add(api->dispatch, &peer) != ERR_OK)
@@ -446,8 +454,11 @@ static int64_t wake_of(struct sim *s, int node)
         next_us -= s->nodes[node].clock_us;
     for (size_t i = 0; i < api->leaving_count; i++)
         sooner(&next_us, api->leaving[i].at_us);
-    for (int w = 0; w < s->plan->workers; w++)
+    for (int w = 0; w < s->plan->workers; w++) {
         sooner(&next_us, s->net.lines[node][FIRST_WORKER + w].told_at_us);
+        if (s->links[node][w].api_end && !s->links[node][w].worker_end)
+            sooner(&next_us, s->links[node][w].seen_at_us);
+    }
     sooner(&next_us, producer_next_us(s, node));
     return next_us;
 }
@@ -455,7 +466,7 @@ static int64_t wake_of(struct sim *s, int node)
 /* What is due, in any order: an event loop promises none. */
 void api_step(struct sim *s, int node)
 {
-    static void (*const parts[])(struct sim *, int) = {receive, read_requests, look_at_lines, tick};
+    static void (*const parts[])(struct sim *, int) = {receive, read_requests, look_at_lines, arena_look, tick};
     enum { PARTS = sizeof parts / sizeof parts[0] };
     struct noise n = sim_noise(s, node);
     int64_t first = noise_below(&n, PARTS);
@@ -485,6 +496,7 @@ void api_kill(struct sim *s, int node)
         staged_release(api->arena, &r->staged);
         s->open[i] = s->open[--s->open_count];
     }
+    arena_close(s, node);
     dispatch_free(api->dispatch);
     extents_free(api->arena);
     admission_books_free(api->books);

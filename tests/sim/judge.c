@@ -311,6 +311,11 @@ void judge_end(struct sim *s)
             if (forecast.wait_us != 0 || !forecast.admitted)
                 sim_violate(s, "rest", "api %d expects %lld us of waiting at the end", a, (long long)forecast.wait_us);
         }
+        struct lending_stats lent;
+        lending_stats(s->apis[a].lending, &lent);
+        if (lent.loans != 0 || lent.kept_bytes != 0 || extents_used_bytes(s->apis[a].arena) != 0)
+            sim_violate(s, "rest", "api %d has %zu loans and %zu bytes staged at the end", a, lent.loans,
+                        extents_used_bytes(s->apis[a].arena));
         if (s->apis[a].producer.count != 0)
             sim_violate(s, "rest", "api %d keeps %zu batches at the end", a, s->apis[a].producer.count);
     }

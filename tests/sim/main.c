@@ -22,7 +22,8 @@ struct failure {
 
 /* What the processes that play seeds share. */
 struct board {
-    _Atomic uint64_t next, played, answered, failed, refused, starts, requeues, crashes, lost, duplicates, batches;
+    _Atomic uint64_t next, played, answered, failed, refused, starts, requeues, crashes, lost, duplicates, batches,
+        read, kept;
     atomic_bool stop;
     atomic_size_t failures;
     struct failure failure[FAILURES_MAX];
@@ -63,6 +64,8 @@ static void count(struct board *b, const struct sim *s)
     b->lost += s->counts.lost;
     b->duplicates += s->counts.duplicates;
     b->batches += s->counts.batches;
+    b->read += s->counts.read;
+    b->kept += s->counts.kept;
 }
 
 static void play_some(struct board *b, const struct options *o, unsigned process)
@@ -150,9 +153,10 @@ static int play_seeds(const struct options *o)
     }
     printf("sim: %" PRIu64 " histories, %zu failed; %" PRIu64 " requests answered well, %" PRIu64 " not, %" PRIu64
            " refused; %" PRIu64 " conversions, %" PRIu64 " requeues, %" PRIu64 " converters ended, %" PRIu64
-           " messages lost, %" PRIu64 " doubled, %" PRIu64 " batches of usage\n",
+           " messages lost, %" PRIu64 " doubled, %" PRIu64 " batches of usage; %" PRIu64
+           " images read in place, %" PRIu64 " kept beyond their requests\n",
            b->played, failures, b->answered, b->failed, b->refused, b->starts, b->requeues, b->crashes, b->lost,
-           b->duplicates, b->batches);
+           b->duplicates, b->batches, b->read, b->kept);
     munmap(b, sizeof *b);
     return failures ? 1 : 0;
 }

@@ -14,6 +14,7 @@
 #include "cavage/dispatch.h"
 #include "cavage/extents.h"
 #include "cavage/frame.h"
+#include "cavage/lending.h"
 #include "cavage/usage_sequence.h"
 #include "cavage/wire.h"
 
@@ -156,6 +157,9 @@ struct api {
     struct dispatch *dispatch;
     struct id boot;
     struct extents *arena;
+    uint8_t *view; /* of the arena, as workers map it */
+    struct lending *lending;
+    uint64_t arenas; /* numbers of links that were given */
     struct admission_books *books;
     struct producer producer;
     struct leaving *leaving;
@@ -185,9 +189,18 @@ struct worker {
     int64_t slow_until_us; /* by the world's clock */
     int64_t slowness;
     int result_node[CREDIT_APIS_MAX];
+    struct id api_boot[CREDIT_APIS_MAX];
     struct held_job held[HELD_ROOM]; /* in order of arrival */
     size_t held_count;
     int64_t idle_again_us[SLOTS_MAX]; /* converters that are being replaced */
+};
+
+/* Between an API and a worker; it hung up when one of the ends is gone. */
+struct arena_link {
+    struct id api_boot, worker_boot;
+    uint64_t number;
+    bool api_end, worker_end;
+    int64_t seen_at_us; /* the API looks at it, when the worker's end is gone */
 };
 
 struct meter {
@@ -220,6 +233,7 @@ struct sim {
     struct node nodes[NODES];
     struct api apis[APIS_MAX];
     struct worker workers[WORKERS_MAX];
+    struct arena_link links[APIS_MAX][WORKERS_MAX];
     struct meter meter;
     struct request requests[PLAN_INPUTS_MAX];
     size_t *open; /* indices of open requests */
@@ -229,7 +243,7 @@ struct sim {
     uint64_t steps;
     struct violation violation;
     struct {
-        uint64_t answered, failed, refused, starts, requeues, crashes, duplicates, lost, batches;
+        uint64_t answered, failed, refused, starts, requeues, crashes, duplicates, lost, batches, read, kept;
     } counts;
 };
 
@@ -285,6 +299,27 @@ void worker_kill(struct sim *s, int node);
 void meter_start(struct sim *s);
 void meter_step(struct sim *s);
 void meter_kill(struct sim *s);
+
+/* ---- arena.c: images that are read where they are staged ---- */
+
+/* The API starts, and ends. */
+void arena_open(struct sim *s, int node);
+void arena_close(struct sim *s, int node);
+bool arena_lend(struct sim *s, int node, const struct dispatch_action *a, const struct request *r, struct wire_job *m);
+void arena_take_back(struct sim *s, int node, const struct dispatch_action *a);
+void arena_hear(struct sim *s, int node, const struct wire_status *m);
+/* The request is over: its body is released, or kept. */
+void arena_end(struct sim *s, int node, struct request *r);
+/* Links that hung up. */
+void arena_look(struct sim *s, int node);
+/* A worker heard HELLO; its node, the API's, and the boot it names. */
+void arena_meet(struct sim *s, int worker_node, int api, const struct id *api_boot);
+void arena_hang_up(struct sim *s, int worker_node, int api);
+bool arena_is_readable(struct sim *s, int worker_node, int api, const struct wire_job *m);
+bool arena_is_lost(struct sim *s, int worker_node, int api);
+/* What an image looks like; and a conversion reads it. */
+void arena_draw(uint8_t *image, size_t len, size_t request);
+void arena_read(struct sim *s, int worker_node, int api, const struct wire_job *m, size_t request);
 
 /* ---- usage.c: the producer's side ---- */
 

@@ -104,6 +104,8 @@ static void begin(struct sim *s, int node, struct held_job *h)
     static const enum outcome bad[] = {OUTCOME_LOST, OUTCOME_CRASHED, OUTCOME_DEADLINE, OUTCOME_UNDECODABLE};
     int64_t now_us = sim_clock(s, node);
 
+    if (h->wire.arena != 0)
+        arena_read(s, node, h->node, &h->wire, h->request);
     h->running = true;
     h->outcome = OUTCOME_OK;
     h->began_us = now_us;
@@ -198,9 +200,14 @@ static void take_hello(struct sim *s, int node, const struct frame *f)
     int err = credit_hello(w->credit, sim_clock(s, node), &m, &api, &is_new);
     if (err != ERR_OK && err != ERR_DENIED)
         sim_violate(s, "hello", "credit refused a hello: %s", err_text(err));
-    if (err || !is_new)
+    if (err)
         return;
-    w->result_node[api] = sim_node_of(s, m.result_address);
+    if (is_new) {
+        w->result_node[api] = sim_node_of(s, m.result_address);
+        w->api_boot[api] = m.api_boot;
+    }
+    if (m.lends)
+        arena_meet(s, node, w->result_node[api], &m.api_boot);
 }
 
 static void take_job(struct sim *s, int node, const struct frame *f)
@@ -222,6 +229,11 @@ static void take_job(struct sim *s, int node, const struct frame *f)
     }
     if (err)
         return;
+    if (m.arena != 0 && !arena_is_readable(s, node, w->result_node[api], &m)) {
+        credit_done(w->credit, sim_clock(s, node), api, m.sequence);
+        send_result(s, node, api, &m, OUTCOME_NOT_STARTED, 0);
+        return;
+    }
     size_t request = sim_request_of(s, m.api_boot.bytes[0] - 1, sim_boot_number(&m.api_boot), m.job);
     if (request == SIZE_MAX) {
         sim_violate(s, "stranger", "worker %d holds job %llu, which no api has", node - FIRST_WORKER,
@@ -296,6 +308,27 @@ static void forget_api(struct worker *w, size_t api)
     }
 }
 
+/* The API died, or asked for it. What runs has its copy. */
+static void lose_arena(struct sim *s, int node, int api)
+{
+    struct worker *w = worker_of(s, node);
+    for (size_t i = 0; i < w->held_count;) {
+        const struct held_job *h = &w->held[i];
+        if (h->node == api && h->wire.arena != 0 && !h->running)
+            end(s, node, i, OUTCOME_NOT_STARTED);
+        else
+            i++;
+    }
+    arena_hang_up(s, node, api);
+}
+
+static void look_at_arenas(struct sim *s, int node)
+{
+    for (int a = 0; a < s->plan->apis; a++)
+        if (arena_is_lost(s, node, a))
+            lose_arena(s, node, a);
+}
+
 static void tell_apis(struct sim *s, int node)
 {
     struct worker *w = worker_of(s, node);
@@ -303,6 +336,8 @@ static void tell_apis(struct sim *s, int node)
     while (credit_next_gone(w->credit, sim_clock(s, node), &api)) {
         sim_trace(s, "worker %d forgets an api", node - FIRST_WORKER);
         forget_api(w, api);
+        if (id_equal(&s->links[w->result_node[api]][node - FIRST_WORKER].api_boot, &w->api_boot[api]))
+            arena_hang_up(s, node, w->result_node[api]);
     }
     while (credit_next_status(w->credit, sim_clock(s, node), &api))
         send_status(s, node, api);
@@ -368,6 +403,7 @@ void worker_step(struct sim *s, int node)
 
     if (results_first)
         finish_due(s, node);
+    look_at_arenas(s, node);
     receive(s, node);
     if (!results_first)
         finish_due(s, node);
@@ -392,6 +428,8 @@ void worker_kill(struct sim *s, int node)
         net_break(s, a, node, 0, 0);
         net_break(s, node, a, 0, noise_below(&n, 2) * noise_below(&n, 120 * MS));
     }
+    for (int a = 0; a < s->plan->apis; a++)
+        arena_hang_up(s, node, a);
     credit_free(w->credit);
     w->credit = NULL;
     w->held_count = 0;

@@ -383,6 +383,7 @@ void sim_free(struct sim *s)
 {
     net_free(s);
     for (int a = 0; a < APIS_MAX; a++) {
+        arena_close(s, a);
         dispatch_free(s->apis[a].dispatch);
         extents_free(s->apis[a].arena);
         admission_books_free(s->apis[a].books);
