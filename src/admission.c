@@ -4,15 +4,11 @@
 
 #include "cavage/err.h"
 #include "levels.h"
+#include "service_times.h"
 
 #include <stdlib.h>
 
-enum {
-    RECENT_MAX = 4096,    /* jobs sent in the last second that are remembered */
-    SERVICE_BUCKETS = 96, /* classes of service times, four for each octave of µs */
-    SERVICE_MANY = 512,   /* observations at which all count half from there on */
-    WINDOW = 32           /* conversions over which the stretch is smoothed */
-};
+enum { RECENT_MAX = 4096 }; /* jobs sent in the last second that are remembered */
 
 static const int64_t cost_max_us = 1000000000000;
 static const int64_t recent_for_us = 1000 * 1000;
@@ -35,14 +31,6 @@ struct recent {
     int64_t cost_us;
 };
 
-/* What conversions took. */
-struct service {
-    double taken_us, cost_us; /* smoothed; their quotient is the stretch */
-    unsigned counts[SERVICE_BUCKETS];
-    unsigned total;
-    int64_t p99_us;
-};
-
 struct admission_books {
     struct admission_config config;
     uint64_t slots_milli;
@@ -58,7 +46,7 @@ struct admission_books {
     size_t recent_first, recent_count;
     struct levels recent_of[LANES];
     int64_t recent_us[LANES];
-    struct service service[LANES];
+    struct service_times service[LANES];
 };
 
 int admission_books_new(const struct admission_config *config, struct admission_books **out)
@@ -252,72 +240,22 @@ void admission_unsend(struct admission_books *b, const struct admission_job *job
     change_waiting(b, job, 1);
 }
 
-/* ---- What conversions take ---- */
-
-/* Four classes an octave. */
-static size_t service_bucket(int64_t us)
-{
-    if (us < 4)
-        return 0;
-    unsigned log2 = 63 - (unsigned)__builtin_clzll((unsigned long long)us);
-    size_t bucket = 4 * (size_t)log2 + (size_t)(us >> (log2 - 2) & 3);
-    return bucket < SERVICE_BUCKETS ? bucket : SERVICE_BUCKETS - 1;
-}
-
-/* The upper end of a class. */
-static int64_t service_bound_us(size_t bucket)
-{
-    unsigned log2 = (unsigned)(bucket / 4);
-    return log2 < 2 ? 4 : (int64_t)(5 + bucket % 4) << (log2 - 2);
-}
-
-static void service_halve(struct service *s)
-{
-    s->total = 0;
-    for (size_t i = 0; i < SERVICE_BUCKETS; i++)
-        s->total += s->counts[i] /= 2;
-}
-
-static int64_t service_p99_us(const struct service *s)
-{
-    unsigned above = 0;
-    for (size_t i = SERVICE_BUCKETS; i-- > 0;) {
-        above += s->counts[i];
-        if (above > s->total / 100)
-            return service_bound_us(i);
-    }
-    return 0;
-}
-
-static void service_learn(struct service *s, int64_t cost_us, int64_t taken_us)
-{
-    bool first = s->cost_us <= 0;
-    double weight = first ? 1 : 1.0 / WINDOW;
-    s->taken_us += ((double)taken_us - s->taken_us) * weight;
-    s->cost_us += ((double)cost_us - s->cost_us) * weight;
-    s->counts[service_bucket(taken_us)]++;
-    if (++s->total >= SERVICE_MANY)
-        service_halve(s);
-    s->p99_us = service_p99_us(s);
-}
-
 void admission_end(struct admission_books *b, const struct admission_job *job, int64_t service_us, int64_t cost_us)
 {
     b->sent[lane_in(b, job)]--;
     b->sent_us[lane_in(b, job)] -= cost_of(job);
     b->jobs--;
     if (service_us > 0)
-        service_learn(&b->service[lane_in(b, job)], max_i64(1, min_i64(cost_us, cost_max_us)),
-                      min_i64(service_us, cost_max_us));
+        service_times_learn(&b->service[lane_in(b, job)], max_i64(1, min_i64(cost_us, cost_max_us)),
+                            min_i64(service_us, cost_max_us));
 }
 
 /* Time a converter needs for a µs of estimated cost in a lane; in a lane without conversions so far, that of the other one. */
 static double stretch(const struct admission_books *b, enum lane lane)
 {
-    const struct service *s = &b->service[lane];
-    if (s->cost_us <= 0)
-        s = &b->service[lane == LANE_SMALL ? LANE_LARGE : LANE_SMALL];
-    return s->cost_us > 0 ? s->taken_us / s->cost_us : 1;
+    double own = service_times_stretch(&b->service[lane]);
+    double other = service_times_stretch(&b->service[lane == LANE_SMALL ? LANE_LARGE : LANE_SMALL]);
+    return own > 0 ? own : other > 0 ? other : 1;
 }
 
 /* ---- The forecast ---- */
