@@ -146,7 +146,7 @@ bool overload_enter(struct overload *o, struct request *r)
     r->job_terms = (struct admission_job){
         .customer = r->customer, .lane = lane_of(r->staged.bytes), .cost_us = estimate_us(o, r, &r->subject)};
     bool good = judge(o, r, &r->job_terms);
-    if (good && admission_queue(o->books, &r->job_terms) == 0)
+    if (good && admission_queue(o->books, clock_monotonic_us(), &r->job_terms) == 0)
         r->booking = BOOKED_WAITING;
     pthread_mutex_unlock(&o->lock);
     return good;
@@ -154,24 +154,19 @@ bool overload_enter(struct overload *o, struct request *r)
 
 /* Move a booking from one state to another, if it is in that one. */
 static void move(struct overload *o, struct request *r, enum booking from, enum booking to,
-                 void (*step)(struct admission_books *, const struct admission_job *))
+                 void (*step)(struct admission_books *, int64_t, const struct admission_job *))
 {
     pthread_mutex_lock(&o->lock);
     if (r->booking == from) {
-        step(o->books, &r->job_terms);
+        step(o->books, clock_monotonic_us(), &r->job_terms);
         r->booking = to;
     }
     pthread_mutex_unlock(&o->lock);
 }
 
-static void send_now(struct admission_books *books, const struct admission_job *job)
-{
-    admission_send(books, clock_monotonic_us(), job);
-}
-
 void overload_sent(struct overload *o, struct request *r)
 {
-    move(o, r, BOOKED_WAITING, BOOKED_SENT, send_now);
+    move(o, r, BOOKED_WAITING, BOOKED_SENT, admission_send);
 }
 
 void overload_unsent(struct overload *o, struct request *r)
@@ -189,15 +184,16 @@ void overload_converted(struct overload *o, struct request *r)
         cost_learn(o->cost, &blind, (int64_t)r->conversion.cpu_us);
     }
     if (r->booking == BOOKED_SENT) {
-        admission_end(o->books, &r->job_terms, (int64_t)r->conversion.convert_us, estimate_us(o, r, &r->subject));
+        admission_end(o->books, clock_monotonic_us(), &r->job_terms, (int64_t)r->conversion.convert_us,
+                      estimate_us(o, r, &r->subject));
         r->booking = BOOKED_NOT;
     }
     pthread_mutex_unlock(&o->lock);
 }
 
-static void end_unlearned(struct admission_books *books, const struct admission_job *job)
+static void end_unlearned(struct admission_books *books, int64_t now_us, const struct admission_job *job)
 {
-    admission_end(books, job, 0, 0);
+    admission_end(books, now_us, job, 0, 0);
 }
 
 void overload_leave(struct overload *o, struct request *r)

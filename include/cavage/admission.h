@@ -2,10 +2,12 @@
 /* Whether a job may still be taken in: books of the work that waits, and a forecast of how long one more job would wait. Pure: the time is passed.
  * Not thread-safe.
  *
- * The forecast follows the fair queue. A job waits until everybody in its lane had a turn; and behind other jobs of its own customer, until those are
- * done, at the rate that the fair queue leaves to this customer when all others go on as they did in the last second. So a customer with little is hardly
- * delayed by one with much, and it is the one with much whose jobs are forecast to be late, and are refused. That work, the prefetched jobs of the workers included, is divided by the converters at this server's disposal and
- * multiplied by what conversions take beside their estimated cost: so the forecast finds a new limit by itself when workers slow down, leave or come. */
+ * The forecast follows the fair queue. A job waits until everybody in its lane had a turn; and, behind other jobs of its own customer and behind those
+ * of others that are yet to come, until its customer was given what all these jobs cost. The rate of that is what the fair queue leaves to the customer when
+ * all others go on as they did in the last second, corrected by what it really got while it waited. So a customer with little is hardly delayed by
+ * one with much, and it is the one with much whose jobs are forecast to be late, and are refused. That work, and the prefetched jobs of the workers, is divided
+ * by the converters at this server's disposal and multiplied by what conversions take beside their estimated cost: so the forecast finds a new limit
+ * by itself when workers slow down, leave or come. */
 #ifndef CAVAGE_ADMISSION_H
 #define CAVAGE_ADMISSION_H
 
@@ -47,16 +49,17 @@ void admission_books_free(struct admission_books *b);
 void admission_set_capacity(struct admission_books *b, uint64_t slots_milli);
 
 /* A job's way: queue, then send or unqueue; after send, either unsend (it is queued again) or end. ERR_FULL: jobs_max are in the books; the job is not. */
-int admission_queue(struct admission_books *b, const struct admission_job *job);
-void admission_unqueue(struct admission_books *b, const struct admission_job *job);
+int admission_queue(struct admission_books *b, int64_t now_us, const struct admission_job *job);
+void admission_unqueue(struct admission_books *b, int64_t now_us, const struct admission_job *job);
 void admission_send(struct admission_books *b, int64_t now_us, const struct admission_job *job);
-void admission_unsend(struct admission_books *b, const struct admission_job *job);
+void admission_unsend(struct admission_books *b, int64_t now_us, const struct admission_job *job);
 /* It is with no worker any more. service_us: how long the converter was at it; 0 or less when it was not, or did not end well: nothing is learned. cost_us: what
  * such a job is estimated at now, as those will be that come next. */
-void admission_end(struct admission_books *b, const struct admission_job *job, int64_t service_us, int64_t cost_us);
+void admission_end(struct admission_books *b, int64_t now_us, const struct admission_job *job, int64_t service_us,
+                   int64_t cost_us);
 
 /* May this job be queued now? Nothing is booked. When nothing waits before it and a converter is free it always may. The wait may be what
- * p99 of service leaves of the target, a quarter of the target at least: slow conversions alone never close the door. Bounded work. */
+ * p99 of service leaves of the target, a tenth of the target at least: slow conversions alone never close the door. Bounded work. */
 void admission_judge(struct admission_books *b, int64_t now_us, const struct admission_job *job,
                      struct admission_forecast *out);
 

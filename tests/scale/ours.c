@@ -138,12 +138,12 @@ static struct id boot_of(int kind, int number, unsigned generation)
     return id;
 }
 
-static void unbook(struct api *api, struct job *j, int64_t service_us)
+static void unbook(const struct region *r, struct api *api, struct job *j, int64_t service_us)
 {
     if (j->booked == BOOKED_WAITING)
-        admission_unqueue(api->books, &j->terms);
+        admission_unqueue(api->books, r->now_us, &j->terms);
     else if (j->booked == BOOKED_SENT)
-        admission_end(api->books, &j->terms, service_us, j->terms.cost_us);
+        admission_end(api->books, r->now_us, &j->terms, service_us, j->terms.cost_us);
     j->booked = BOOKED_NOT;
 }
 
@@ -199,7 +199,7 @@ static void fail_job(struct region *r, int a, const struct dispatch_action *acti
     struct job *j = region_job(r, action->job);
     if (!j)
         return;
-    unbook(&ours_of(r)->apis[a], j, 0);
+    unbook(r, &ours_of(r)->apis[a], j, 0);
     region_fail(r, j, action->failure == DISPATCH_DEADLINE ? FAILED_DEADLINE : FAILED_RETRIES, 0);
 }
 
@@ -252,7 +252,7 @@ static void ours_arrive(struct region *r, struct job *j)
         region_fail(r, j, err == ERR_RANGE ? REFUSED_CUSTOMER : REFUSED_QUEUE, 0);
         return;
     }
-    if (admission_queue(api->books, &j->terms) == ERR_OK)
+    if (admission_queue(api->books, r->now_us, &j->terms) == ERR_OK)
         j->booked = BOOKED_WAITING;
     api_act(r, j->api);
 }
@@ -265,7 +265,7 @@ static void api_result(struct region *r, int a, const struct wire_result *m)
     struct job *j = region_job(r, m->job);
     if (!j)
         return;
-    unbook(api, j, m->outcome == OUTCOME_OK ? (int64_t)m->convert_us : 0);
+    unbook(r, api, j, m->outcome == OUTCOME_OK ? (int64_t)m->convert_us : 0);
     if (m->outcome != OUTCOME_OK) {
         region_fail(r, j, FAILED_DEADLINE, 0);
         return;

@@ -43,7 +43,7 @@ static void book(struct sim *s, int node, size_t request, bool sent)
         admission_send(books, sim_clock(s, node), &r->terms);
         r->booked = BOOKED_SENT;
     } else if (!sent && r->booked == BOOKED_SENT) {
-        admission_unsend(books, &r->terms);
+        admission_unsend(books, sim_clock(s, node), &r->terms);
         r->booked = BOOKED_WAITING;
     }
 }
@@ -53,9 +53,9 @@ static void unbook(struct sim *s, int node, size_t request, int64_t service_us)
     struct request *r = &s->requests[request];
     struct admission_books *books = api_of(s, node)->books;
     if (r->booked == BOOKED_WAITING)
-        admission_unqueue(books, &r->terms);
+        admission_unqueue(books, sim_clock(s, node), &r->terms);
     else if (r->booked == BOOKED_SENT)
-        admission_end(books, &r->terms, service_us, r->terms.cost_us);
+        admission_end(books, sim_clock(s, node), &r->terms, service_us, r->terms.cost_us);
     r->booked = BOOKED_NOT;
 }
 
@@ -257,7 +257,7 @@ static void read_request(struct sim *s, int node, size_t request)
                                .lane = r->terms.lane,
                                .cost_us = r->terms.cost_us,
                                .deadline_us = r->deadline_us};
-    if (admission_queue(api->books, &r->terms) == ERR_OK)
+    if (admission_queue(api->books, sim_clock(s, node), &r->terms) == ERR_OK)
         r->booked = BOOKED_WAITING;
     int err = dispatch_submit(api->dispatch, sim_clock(s, node), &job);
     sim_trace(s, "api %d takes job %llu of customer %llu: %s", node, (unsigned long long)job.id,
