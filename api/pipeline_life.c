@@ -29,6 +29,7 @@ static int start_dispatch(struct pipeline *p)
         .fifo = strcmp(conf_str(conf, CONF_QUEUE_DISCIPLINE), "fifo") == 0,
         .large_percent = (unsigned)conf_int(conf, CONF_QUEUE_LARGE_PERCENT),
         .retry_percent = (unsigned)conf_int(conf, CONF_QUEUE_RETRY_PERCENT),
+        .hedge_percent = (unsigned)conf_int(conf, CONF_QUEUE_HEDGE_PERCENT),
     };
     int err = jobs_new(max_jobs, &p->jobs);
     return err ? err : dispatch_new(&config, &p->dispatch);

@@ -98,6 +98,8 @@ static const struct conf_key table[CONF_COUNT] = {
         "Part of the converters' time that images of 1 MB and more get while smaller ones wait too, in percent. 0: only what those leave."),
     [CONF_QUEUE_RETRY_PERCENT] = INT("queue", "retry_percent", 0, 100, "10", false,
         "Jobs that may be sent again because their worker was lost, in percent of all jobs; as many as one worker can hold are always allowed."),
+    [CONF_QUEUE_HEDGE_PERCENT] = INT("queue", "hedge_percent", 0, 100, "2", false,
+        "Jobs that may be sent to a second worker because theirs seems to stand still, in percent of all jobs; the first answer counts. 0: none."),
 
     [CONF_LIMITS_PIXELS_IN] = FORMATS("pixels_in", "", 1, PIXELS_MAX, "100000000", READ,
         "Most pixels of an image, or of one frame or page of it. Like all limits on what comes in, it is judged from the header, before anything is decoded."),

@@ -23,7 +23,7 @@ static int64_t earlier(int64_t a, int64_t b)
 int dispatch_new(const struct dispatch_config *config, struct dispatch **out)
 {
     if (id_is_zero(&config->boot) || config->max_queued > config->max_jobs || config->max_jobs > INT_MAX / 4 ||
-        config->retry_percent > 100)
+        config->retry_percent > 100 || config->hedge_percent > 100)
         return ERR_RANGE;
 
     struct dispatch *d = calloc(1, sizeof *d);
@@ -178,7 +178,7 @@ int dispatch_submit(struct dispatch *d, int64_t now_us, const struct dispatch_jo
     d->lost.milli += earned_milli;
     d->crashed.milli += earned_milli;
     if (d->hedges_milli < (int64_t)d->worker_hold * HEDGE_MILLI)
-        d->hedges_milli += HEDGE_EARNED_MILLI;
+        d->hedges_milli += (int64_t)d->config.hedge_percent * HEDGE_MILLI / 100;
     return ERR_OK;
 }
 

@@ -16,7 +16,6 @@ enum {
     RETRY_REFUSED_US = 5 * 1000,     /* a peer that refused is tried again after this at the latest */
     LATE_TICK_US = 100 * 1000,       /* a tick this late means that we were paused */
     HEDGE_MILLI = 1000,              /* what a hedge costs */
-    HEDGE_EARNED_MILLI = 20,         /* by each job: hedges are at most 2 % of them */
     LATE_RESULT_US = 20 * 1000       /* a converter killed this close to the deadline was killed at it */
 };
 

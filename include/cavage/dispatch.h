@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Which job goes to which worker: a pure state machine. Events go in with the time, actions come out; it has no clock, socket or thread.
  *
- * A job whose worker seems to stand still is hedged: sent to a second, idle one as well, and the first result wins. At most 2 % of jobs are.
+ * A job whose worker seems to stand still is hedged: sent to a second, idle one as well, and the first result wins. How many jobs at most is configured.
  *
  * A job: QUEUED -> SENT (to one worker) -> answered; back to QUEUED, at the head, when its worker is lost. It is started at most twice
  * because of faults; one that ended two converters fails as poison. A job whose deadline passes fails, wherever it is; one that waits, and could not be
@@ -44,6 +44,7 @@ struct dispatch_config {
     unsigned
         retry_percent; /* of the jobs submitted, for retries of lost jobs; but what one worker can hold may be retried each second.
                                  * Images that crashed have a budget of the same size apart. 0 .. 100 */
+    unsigned hedge_percent; /* of the jobs submitted, those that may be hedged. 0 .. 100; 0: none */
 };
 
 struct dispatch_job {

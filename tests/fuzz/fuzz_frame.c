@@ -173,8 +173,12 @@ static void settle(struct world *w)
 static void world_open(struct world *w)
 {
     const struct id worker_boot = {{'w'}};
-    struct dispatch_config config = {
-        .boot = api_boot, .max_jobs = JOBS, .max_queued = JOBS, .max_queued_per_customer = JOBS, .retry_percent = 10};
+    struct dispatch_config config = {.boot = api_boot,
+                                     .max_jobs = JOBS,
+                                     .max_queued = JOBS,
+                                     .max_queued_per_customer = JOBS,
+                                     .retry_percent = 10,
+                                     .hedge_percent = 2};
     size_t peer;
 
     w->now_us = 1;

@@ -48,8 +48,9 @@ static void print_result(const char *scenario, const struct region_config *c, co
     printf("\"offered_s\":%.1f,\"answered_s\":%.1f,\"good_s\":%.1f,\"utilization\":%.5f,\"fairness\":%.5f,",
            (double)x->offered / seconds, (double)x->answered / seconds, (double)x->good / seconds, x->utilization,
            x->fairness);
-    printf("\"wasted\":%.6f,\"requeued\":%" PRIu64 ",\"client_retries\":%" PRIu64 ",\"refused\":{",
-           x->busy_us > 0 ? x->wasted_us / x->busy_us : 0, x->requeued, x->retried_by_clients);
+    printf("\"wasted\":%.6f,\"requeued\":%" PRIu64 ",\"hedged\":%" PRIu64 ",\"client_retries\":%" PRIu64
+           ",\"refused\":{",
+           x->busy_us > 0 ? x->wasted_us / x->busy_us : 0, x->requeued, x->hedged, x->retried_by_clients);
     for (int i = 0; i < REFUSALS; i++)
         printf("%s\"%s\":%" PRIu64, i ? "," : "", refusal_names[i], x->refused[i]);
     printf("},\"offered\":%" PRIu64 ",\"hog_offered\":%" PRIu64 ",\"hog_answered\":%" PRIu64

@@ -22,7 +22,8 @@ enum {
     QUEUE_MAX = 4096,      /* of an API */
     CUSTOMER_MAX = 1024,   /* of one customer in it */
     NOTICED_US = 5 * 1000, /* a lost connection is seen after this at the latest: all that are lost by then together */
-    CONNECT_US = 100 * 1000
+    CONNECT_US = 100 * 1000,
+    CANCELLED_US = 250 * 1000 /* a conversion that nobody waits for is ended after this */
 };
 
 static const int64_t never_us = INT64_MAX;
@@ -410,9 +411,12 @@ static void take_cancel(struct region *r, int w, const struct message *m)
         held_free(o, h);
         return;
     }
-    for (struct held *h = worker->running_list; h; h = h->next)
-        if (h->node == m->from && h->sequence == m->of.cancel.sequence)
-            h->cancelled = true;
+    for (struct held *h = worker->running_list; h; h = h->next) {
+        if (h->node != m->from || h->sequence != m->of.cancel.sequence)
+            continue;
+        h->cancelled = true;
+        region_post(r, r->now_us + CANCELLED_US, EVENT_DONE, w, h->ticket, h);
+    }
 }
 
 static void take_hello(struct region *r, int w, const struct message *m)
@@ -594,7 +598,8 @@ static void *ours_start(struct region *r)
                                          .max_queued_per_customer = CUSTOMER_MAX,
                                          .fifo = r->config.fifo,
                                          .large_percent = 25,
-                                         .retry_percent = 10};
+                                         .retry_percent = 10,
+                                         .hedge_percent = r->config.no_hedges ? 0 : 2};
         struct admission_config books = {.jobs_max = QUEUE_MAX,
                                          .target_us = {r->config.target_us, r->config.target_us / 3 * 20},
                                          .large_percent = 25,
@@ -634,6 +639,7 @@ static void ours_stop(struct region *r, void *policy)
         struct dispatch_stats stats;
         dispatch_stats(o->apis[a].dispatch, &stats);
         r->result->requeued += stats.requeued;
+        r->result->hedged += stats.hedged;
         dispatch_free(o->apis[a].dispatch);
         admission_books_free(o->apis[a].books);
     }

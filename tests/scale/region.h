@@ -54,7 +54,7 @@ struct region_config {
     int64_t burst_from_us, burst_to_us;
     double hog; /* one customer more sends so many times the mean customer's rate of the busiest hundred; 0: none */
     bool retries, patient; /* clients try again when refused, up to three times; after Retry-After, or at once */
-    bool fifo;
+    bool fifo, no_hedges;
     int64_t network_us;
     int64_t target_us; /* of admission for small images; 0: admission is off */
     int64_t deadline_us;
@@ -75,7 +75,7 @@ struct region_result {
     struct measure queue;             /* from the arrival to the sending, small ones */
     uint64_t offered, answered, good; /* good: answered within 500 ms */
     uint64_t refused[REFUSALS];
-    uint64_t retried_by_clients, requeued;
+    uint64_t retried_by_clients, requeued, hedged;
     double busy_us, wasted_us; /* of converters: in all, and for what answered nothing */
     double utilization;
     uint64_t hog_offered, hog_answered;

@@ -96,6 +96,18 @@ static void paused_host(struct region_config *c)
     add_fault(c, FAULT_PAUSE, 1, 10 * SECOND, 15 * SECOND, 0);
 }
 
+static void slow_host_unhedged(struct region_config *c)
+{
+    slow_host(c);
+    c->no_hedges = true;
+}
+
+static void paused_host_unhedged(struct region_config *c)
+{
+    paused_host(c);
+    c->no_hedges = true;
+}
+
 static void burst(struct region_config *c)
 {
     article(c);
@@ -138,6 +150,8 @@ static const struct {
     {"cut-off-hosts", cut_off_hosts},
     {"slow-host", slow_host},
     {"paused-host", paused_host},
+    {"slow-host-unhedged", slow_host_unhedged},
+    {"paused-host-unhedged", paused_host_unhedged},
     {"burst", burst},
     {"hog", hog},
     {"storm", storm},

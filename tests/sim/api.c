@@ -414,7 +414,8 @@ void api_start(struct sim *s, int node)
                                      .max_queued_per_customer = (size_t)p->customer_queued,
                                      .fifo = p->fifo != 0,
                                      .large_percent = 25,
-                                     .retry_percent = (unsigned)p->retry_percent};
+                                     .retry_percent = (unsigned)p->retry_percent,
+                                     .hedge_percent = 2};
     struct extents_config arena = {
         .budget_bytes = (size_t)p->arena_extents * EXTENT_BYTES, .extent_bytes = EXTENT_BYTES, .customer_percent = 25};
     struct admission_config books = {

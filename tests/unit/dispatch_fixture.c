@@ -21,7 +21,8 @@ struct dispatch_config config_make(void)
                                     .max_queued = 50,
                                     .max_queued_per_customer = 40,
                                     .fifo = true,
-                                    .retry_percent = 10};
+                                    .retry_percent = 10,
+                                    .hedge_percent = 2};
 }
 
 static void start(const struct dispatch_config *config)

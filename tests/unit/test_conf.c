@@ -79,6 +79,7 @@ static void test_defaults_are_the_promised_ones(void **state)
     assert_int_equal(conf_int(conf, CONF_API_DISCARD_BYTES), 1 << 20);
     assert_int_equal(conf_int(conf, CONF_API_DISCARD_MS), 1000);
     assert_int_equal(conf_int(conf, CONF_QUEUE_RETRY_PERCENT), 10);
+    assert_int_equal(conf_int(conf, CONF_QUEUE_HEDGE_PERCENT), 2);
     assert_int_equal(conf_int(conf, CONF_API_ALLOW_PUBLIC_PLAINTEXT), 0);
     assert_string_equal(conf_str(conf, CONF_API_LISTEN), "127.0.0.1:8080");
     assert_int_equal(conf_int(conf, CONF_COMMON_LOG_LEVEL), 2);
@@ -113,7 +114,7 @@ struct refusal {
 static const struct refusal refusals[] = {
     {"[queue]\nmax = 3\n", ERR_INVALID,
      "test.conf:2: queue.max: no such key; [queue] has discipline, max_jobs, customer_max_jobs, target_ms, "
-     "large_target_ms, large_percent, retry_percent"},
+     "large_target_ms, large_percent, retry_percent, hedge_percent"},
     {"[apis]\nthreads = 3\n", ERR_INVALID,
      "test.conf:2: apis.threads: no such key; the sections are common, api, staging, queue, limits, worker, "},
     {"threads = 3\n", ERR_INVALID, "test.conf:1: threads: a [section] has to come first"},

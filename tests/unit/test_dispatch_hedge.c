@@ -188,6 +188,22 @@ static void test_hedges_are_few_and_only_onto_idle_workers(void **state)
     expect_nothing(); /* both stand still now */
 }
 
+static void test_hedging_can_be_switched_off(void **state)
+{
+    (void)state;
+    struct dispatch_config config = config_make();
+    config.hedge_percent = 101;
+    struct dispatch *none;
+    assert_int_equal(dispatch_new(&config, &none), ERR_RANGE);
+    config.hedge_percent = 0;
+    restart(&config);
+    struct dispatch_action first = send_after(100);
+    tick_at(now_us + 500 * MS);
+    expect_nothing();
+    assert_int_equal(result_of(&first, OUTCOME_OK), DISPATCH_ANSWER);
+    assert_int_equal(stats().hedged, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -199,6 +215,7 @@ int main(void)
         DISPATCH_TEST(test_hedged_job_is_not_hedged_again),
         DISPATCH_TEST(test_job_of_two_lost_workers_fails_though_it_was_hedged),
         DISPATCH_TEST(test_hedges_are_few_and_only_onto_idle_workers),
+        DISPATCH_TEST(test_hedging_can_be_switched_off),
     };
     return cmocka_run_group_tests_name("dispatch_hedge", tests, NULL, NULL);
 }

@@ -357,7 +357,8 @@ static int setup(void **state)
                                        .max_queued = 1024,
                                        .max_queued_per_customer = 1024,
                                        .large_percent = 25,
-                                       .retry_percent = 10};
+                                       .retry_percent = 10,
+                                       .hedge_percent = 2};
     struct admission_config admission = {.jobs_max = JOBS, .target_us = {300 * MS, 2000 * MS}, .large_percent = 25};
     size_t peer;
     assert_int_equal(dispatch_new(&dispatch, &world.d), ERR_OK);
