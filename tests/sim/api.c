@@ -352,20 +352,19 @@ static void take_ack(struct sim *s, int node, const struct frame *f)
         producer_ack(s, node, &m);
 }
 
+static void take(struct sim *s, int node, const struct frame *f)
+{
+    if (f->type == FRAME_RESULT)
+        take_result(s, node, f);
+    else if (f->type == FRAME_STATUS)
+        take_status(s, node, f);
+    else
+        take_ack(s, node, f);
+}
+
 static void receive(struct sim *s, int node)
 {
-    struct message *m;
-    while ((m = net_take(s, node)) != NULL) {
-        struct frame f;
-        if (frame_parse(m->data, m->len, 4096, &f) != ERR_OK)
-            sim_violate(s, "wire", "a frame cannot be read");
-        else if (f.type == FRAME_RESULT)
-            take_result(s, node, &f);
-        else if (f.type == FRAME_STATUS)
-            take_status(s, node, &f);
-        else
-            take_ack(s, node, &f);
-        net_message_free(m);
+    while (net_receive(s, node, take)) {
     }
 }
 

@@ -11,19 +11,6 @@
 
 enum { GROUP_BATCHES = 256 };
 
-static void header_of(const struct batch *b, struct wire_usage *m)
-{
-    *m = (struct wire_usage){.producer = b->producer,
-                             .epoch = b->epoch,
-                             .sequence = b->sequence,
-                             .hour = b->hour,
-                             .records = (uint32_t)b->count,
-                             .gap = b->gap,
-                             .previous_epoch = b->previous_epoch,
-                             .previous_sequence = b->previous_sequence};
-    memcpy(m->digest, b->digest, sizeof m->digest);
-}
-
 static void answer(struct sim *s, const struct wire_usage *m, uint64_t sequence, bool is_expected)
 {
     struct meter *meter = &s->meter;
@@ -61,12 +48,13 @@ static void append(struct sim *s, const struct wire_usage *m, const struct frame
     answer(s, m, m->sequence, false);
 }
 
-static void take(struct sim *s, const struct frame *f)
+static void take(struct sim *s, int node, const struct frame *f)
 {
     struct wire_usage m;
     uint64_t expected;
 
-    if (wire_unpack_usage(f, &m) != ERR_OK || m.records > BATCH_RECORDS ||
+    (void)node;
+    if (f->type != FRAME_USAGE || wire_unpack_usage(f, &m) != ERR_OK || m.records > BATCH_RECORDS ||
         f->body_len != m.records * sizeof(struct record)) {
         sim_violate(s, "wire", "a batch cannot be read");
         return;
@@ -107,20 +95,13 @@ void meter_step(struct sim *s)
 {
     struct meter *meter = &s->meter;
     struct noise n = sim_noise(s, METER);
-    struct message *m;
 
     if (meter->sync_done_us != 0 && s->now_us >= meter->sync_done_us) {
         meter->synced = meter->sync_count;
         meter->sync_done_us = 0;
         send_acks(s);
     }
-    while (meter->sync_done_us == 0 && meter->ack_count < GROUP_BATCHES && (m = net_take(s, METER)) != NULL) {
-        struct frame f;
-        if (frame_parse(m->data, m->len, 4096, &f) != ERR_OK || f.type != FRAME_USAGE)
-            sim_violate(s, "wire", "the meter got what is no batch");
-        else
-            take(s, &f);
-        net_message_free(m);
+    while (meter->sync_done_us == 0 && meter->ack_count < GROUP_BATCHES && net_receive(s, METER, take)) {
     }
     if (meter->sync_done_us == 0 && meter->ack_count > 0) {
         meter->sync_count = meter->count;
@@ -148,7 +129,7 @@ void meter_start(struct sim *s)
         struct wire_usage m;
         if (i == checkpoint && usage_sequence_each(before, restore, meter->sequence) != ERR_OK)
             abort();
-        header_of(&meter->ledger[i], &m);
+        batch_header(&meter->ledger[i], &m);
         if (usage_sequence_taken(i < checkpoint ? before : meter->sequence, &m) != ERR_OK)
             abort();
     }

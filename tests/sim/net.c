@@ -3,6 +3,8 @@
  * (a frame that could not be built or opened), or comes again later. */
 #include "sim.h"
 
+#include "cavage/err.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -57,7 +59,7 @@ static void heap_rebuild(struct net *net)
         heap_down(net, i);
 }
 
-void net_message_free(struct message *m)
+static void message_free(struct message *m)
 {
     free(m->data);
     free(m);
@@ -164,7 +166,7 @@ void net_break(struct sim *s, int from, int to, int64_t down_us, int64_t late_us
         struct message *m = net->heap[i];
         bool on_line = is_under_way(m, from, to);
         if (on_line && m->order >= lost_from) {
-            net_message_free(m);
+            message_free(m);
             continue;
         }
         if (on_line)
@@ -226,7 +228,7 @@ static void deliver(struct sim *s, struct message *m)
 {
     struct node *node = &s->nodes[m->to];
     if (!node->up) {
-        net_message_free(m);
+        message_free(m);
         return;
     }
     m->next = NULL;
@@ -262,32 +264,7 @@ int64_t net_next_us(const struct sim *s)
     return next_us;
 }
 
-void net_end(struct sim *s, int node)
-{
-    struct net *net = &s->net;
-    size_t kept = 0;
-    struct message *m;
-
-    for (size_t i = 0; i < net->count; i++) {
-        if (net->heap[i]->to == node || (net->heap[i]->from == node && net->heap[i]->at_us == never_us))
-            net_message_free(net->heap[i]);
-        else
-            net->heap[kept++] = net->heap[i];
-    }
-    net->count = kept;
-    heap_rebuild(net);
-    while ((m = net_take(s, node)) != NULL)
-        net_message_free(m);
-}
-
-static void empty_inbox(struct sim *s, int node)
-{
-    struct message *m;
-    while ((m = net_take(s, node)) != NULL)
-        net_message_free(m);
-}
-
-struct message *net_take(struct sim *s, int node)
+static struct message *take_message(struct sim *s, int node)
 {
     struct node *n = &s->nodes[node];
     struct message *m = n->inbox;
@@ -296,11 +273,48 @@ struct message *net_take(struct sim *s, int node)
     return m;
 }
 
+bool net_receive(struct sim *s, int node, void (*take)(struct sim *s, int node, const struct frame *f))
+{
+    struct message *m = take_message(s, node);
+    struct frame f;
+    if (!m)
+        return false;
+    if (frame_parse(m->data, m->len, 4096, &f) == ERR_OK)
+        take(s, node, &f);
+    else
+        sim_violate(s, "wire", "a frame cannot be read");
+    message_free(m);
+    return true;
+}
+
+static void empty_inbox(struct sim *s, int node)
+{
+    struct message *m;
+    while ((m = take_message(s, node)) != NULL)
+        message_free(m);
+}
+
+void net_end(struct sim *s, int node)
+{
+    struct net *net = &s->net;
+    size_t kept = 0;
+
+    for (size_t i = 0; i < net->count; i++) {
+        if (net->heap[i]->to == node || (net->heap[i]->from == node && net->heap[i]->at_us == never_us))
+            message_free(net->heap[i]);
+        else
+            net->heap[kept++] = net->heap[i];
+    }
+    net->count = kept;
+    heap_rebuild(net);
+    empty_inbox(s, node);
+}
+
 void net_free(struct sim *s)
 {
     for (int i = 0; i < NODES; i++)
         empty_inbox(s, i);
     for (size_t i = 0; i < s->net.count; i++)
-        net_message_free(s->net.heap[i]);
+        message_free(s->net.heap[i]);
     free(s->net.heap);
 }

@@ -127,7 +127,7 @@ struct batch {
     uint64_t epoch, sequence, previous_epoch, previous_sequence;
     size_t count;
     struct record records[BATCH_RECORDS];
-    uint8_t digest[WIRE_DIGEST_BYTES]; /* in the ledger */
+    uint8_t digest[WIRE_DIGEST_BYTES]; /* of the records, when it was sent */
     int64_t hour;
     bool gap;
     /* Of the spool: */
@@ -281,8 +281,8 @@ void net_step(struct sim *s);
 int64_t net_next_us(const struct sim *s);
 /* The process ends: its sockets with it, all that was on its way to them, and what it had kept. */
 void net_end(struct sim *s, int node);
-struct message *net_take(struct sim *s, int node);
-void net_message_free(struct message *m);
+/* Hand the next message that has arrived to `take`. False: there is none. */
+bool net_receive(struct sim *s, int node, void (*take)(struct sim *s, int node, const struct frame *f));
 void net_free(struct sim *s);
 
 /* ---- The processes: started, stepped when something arrived or their time has come, killed ---- */
@@ -329,6 +329,8 @@ void producer_append(struct sim *s, int node, size_t request, uint64_t *epoch, u
 void producer_resolve(struct sim *s, int node, size_t request, bool confirmed);
 void producer_ack(struct sim *s, int node, const struct wire_ack *ack);
 void producer_step(struct sim *s, int node);
+/* What tells of a batch on the wire, but the address for its acknowledgement. */
+void batch_header(const struct batch *b, struct wire_usage *m);
 int64_t producer_next_us(const struct sim *s, int node);
 void producer_free(struct producer *p);
 

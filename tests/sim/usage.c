@@ -161,24 +161,32 @@ void producer_ack(struct sim *s, int node, const struct wire_ack *ack)
 
 /* ---- Sending ---- */
 
+void batch_header(const struct batch *b, struct wire_usage *m)
+{
+    *m = (struct wire_usage){.producer = b->producer,
+                             .epoch = b->epoch,
+                             .sequence = b->sequence,
+                             .hour = b->hour,
+                             .records = (uint32_t)b->count,
+                             .gap = b->gap,
+                             .previous_epoch = b->previous_epoch,
+                             .previous_sequence = b->previous_sequence};
+    memcpy(m->digest, b->digest, sizeof m->digest);
+}
+
 static void send_batch(struct sim *s, int node, struct batch *b)
 {
-    struct wire_usage m = {.producer = b->producer,
-                           .epoch = b->epoch,
-                           .sequence = b->sequence,
-                           .hour = b->hour,
-                           .records = (uint32_t)b->count,
-                           .gap = b->gap,
-                           .previous_epoch = b->previous_epoch,
-                           .previous_sequence = b->previous_sequence};
+    struct wire_usage m;
     uint8_t *data = NULL, *body;
     size_t len = 0;
 
+    memset(b->digest, 0, sizeof b->digest);
     for (size_t i = 0; i < b->count; i++) {
         uint64_t h = noise_of(b->records[i].request, b->records[i].confirmed, i);
         for (size_t k = 0; k < sizeof h; k++)
-            m.digest[(8 * i + k) % sizeof m.digest] ^= (uint8_t)(h >> 8 * k);
+            b->digest[(8 * i + k) % sizeof b->digest] ^= (uint8_t)(h >> 8 * k);
     }
+    batch_header(b, &m);
     snprintf(m.ack_address, sizeof m.ack_address, "ipc:///run/api-%d", node);
     if (wire_pack_usage(&m, b->count * sizeof b->records[0], malloc, &data, &len, &body) != 0) {
         sim_violate(s, "wire", "a batch cannot be packed");

@@ -276,20 +276,19 @@ static void take_cancel(struct sim *s, int node, const struct frame *f)
     }
 }
 
+static void take(struct sim *s, int node, const struct frame *f)
+{
+    if (f->type == FRAME_HELLO)
+        take_hello(s, node, f);
+    else if (f->type == FRAME_JOB)
+        take_job(s, node, f);
+    else
+        take_cancel(s, node, f);
+}
+
 static void receive(struct sim *s, int node)
 {
-    struct message *m;
-    while ((m = net_take(s, node)) != NULL) {
-        struct frame f;
-        if (frame_parse(m->data, m->len, 4096, &f) != ERR_OK)
-            sim_violate(s, "wire", "a frame cannot be read");
-        else if (f.type == FRAME_HELLO)
-            take_hello(s, node, &f);
-        else if (f.type == FRAME_JOB)
-            take_job(s, node, &f);
-        else
-            take_cancel(s, node, &f);
-        net_message_free(m);
+    while (net_receive(s, node, take)) {
     }
 }
 
