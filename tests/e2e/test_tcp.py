@@ -324,24 +324,6 @@ def test_junk_at_the_ports_is_counted_and_dropped(make_system):
     assert pids == [daemon.pid for daemon in running.daemons] and all(daemon.process.poll() is None for daemon in running.daemons)
 
 
-def test_flood_of_connections_is_borne(make_system):
-    """300 connections at each port that each claim the longest message, and send a part of it: they cost memory for what came, and nothing else."""
-    running = make_system(transport="tcp")
-    key = running.new_customer("c")
-    for daemon, endpoint, limit in ports_of(running)[:3]:
-        held = []
-        for _ in range(300):
-            sock = raw_bus.connect(endpoint)
-            sock.sendall(struct.pack(">Q", limit) + bytes(20_000))
-            held.append(sock)
-        wait_until(lambda: len(os.listdir(f"/proc/{daemon.pid}/fd")) >= 300, "the connections to be taken")
-        assert running.post("/v1/resize?width=40", PHOTO, key).status_code == 200
-        for sock in held:
-            sock.close()
-        wait_until(lambda: len(os.listdir(f"/proc/{daemon.pid}/fd")) < 200, "the connections to be let go")
-        assert running.post("/v1/resize?width=40", PHOTO, key).status_code == 200
-
-
 def test_replays_reflections_and_changes_are_refused(make_system):
     """Someone on the way between an API and its worker keeps all that passes, and sends it again, back, changed and to a worker that was restarted."""
     running = make_system(transport="tcp")
