@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The pipeline between two APIs and two workers: credit, loss, requeue, cancel, refusals, restarts. docs/model.md tells what is kept of the code and what is
+/* The pipeline between two APIs and two workers: credit, loss, requeue, second copies, cancel, refusals, restarts. docs/model.md tells what is kept of the code and what is
  * left out. Checked by scripts/model.
  *
  * JOBS, FAULTS  how many there may be; faults of any kind
+ * HEDGES        second copies of jobs that are at a worker
  * LENGTH        of a connection, in messages
  * LATE          a message of a connection that broke may come late
  * PATIENT       timers are slower than conversions; for the properties that need time to pass
@@ -10,6 +11,9 @@
 
 #ifndef FAULTS
 #define FAULTS 1
+#endif
+#ifndef HEDGES
+#define HEDGES 0
 #endif
 #ifndef JOBS
 #define JOBS 3 /* the last one belongs to API 1, the others to API 0 */
@@ -47,13 +51,14 @@ mtype = { NEW, QUEUED, SENT, DONE };
 
 typedef Attempt {
     byte worker, boot, number; /* number 0: none */
-    bit open
+    bit open;
+    bit hit /* ghost: a fault has touched it */
 };
 typedef Task {
     mtype state = NEW;
     byte starts;
-    Attempt current, previous;
-    byte hits, requeues /* ghosts: faults that touched an attempt; attempts given up as lost */
+    bit hedged; /* current is a second copy, of previous */
+    Attempt current, previous
 };
 Task task[JOBS];
 
@@ -80,7 +85,7 @@ typedef Held {
 };
 Held held[WORKERS];
 
-byte faults = 0;
+byte faults = 0, hedges = 0;
 
 inline clear_late()
 {
@@ -295,14 +300,19 @@ end:
 
 inline drop_attempt(t)
 {
-    t.worker = 0; t.boot = 0; t.number = 0; t.open = 0
+    t.worker = 0; t.boot = 0; t.number = 0; t.open = 0; t.hit = 0
+}
+
+inline copy_attempt(t, x)
+{
+    t.worker = x.worker; t.boot = x.boot; t.number = x.number; t.open = x.open; t.hit = x.hit
 }
 
 inline cancel_attempt(a, j, t)
 {
     if
     :: t.number > 0 && t.open && t.boot == peer[LINK(a, t.worker)].boot && len(up[LINK(a, t.worker)]) < LENGTH ->
- printf("API %d -> worker %d.%d: CANCEL number %d job %d\n", a, t.worker, t.boot, t.number, j);
+       printf("API %d -> worker %d.%d: CANCEL number %d job %d\n", a, t.worker, t.boot, t.number, j);
        up[LINK(a, t.worker)]!CANCEL(api_boot[a], t.boot, t.number, j)
     :: else /* only work is saved by it */
     fi;
@@ -316,25 +326,42 @@ inline finish(j)
     assert(task[j].state == QUEUED || task[j].state == SENT);
     drop_attempt(task[j].current);
     drop_attempt(task[j].previous);
-    task[j].starts = 0; task[j].hits = 0; task[j].requeues = 0;
+    task[j].starts = 0; task[j].hedged = 0;
     task[j].state = DONE
 }
 
-/* The job's attempt is given up. */
-inline requeue(a, j, counts, still_open)
+#ifdef BROKEN_HEDGE
+#define IS_AT_WORK_ELSEWHERE(a, j) false
+#else
+#define IS_AT_WORK_ELSEWHERE(a, j) (task[j].hedged && task[j].previous.open && peer[LINK(a, task[j].previous.worker)].usable && \
+                                    task[j].previous.boot == peer[LINK(a, task[j].previous.worker)].boot)
+#endif
+
+/* The second copy is given up: the job is where it was. */
+inline wait_for_first(j, counts, still_open)
 {
+    printf("job %d is left to worker %d.%d\n", j, task[j].previous.worker, task[j].previous.boot);
+    copy_attempt(spare, task[j].current);
+    copy_attempt(task[j].current, task[j].previous);
+    if
+    :: counts -> copy_attempt(task[j].previous, spare); task[j].previous.open = still_open
+    :: else -> drop_attempt(task[j].previous); task[j].starts--
+    fi;
+    drop_attempt(spare)
+}
+
+/* All of its copies are given up. */
+inline queue_again(a, j, counts, still_open)
+{
+    printf("job %d leaves worker %d.%d\n", j, task[j].current.worker, task[j].current.boot);
     if
     :: counts ->
+       assert(task[j].previous.number == 0 || task[j].previous.hit); /* and none is left at work */
        cancel_attempt(a, j, task[j].previous);
-       task[j].previous.worker = task[j].current.worker;
-       task[j].previous.boot = task[j].current.boot;
-       task[j].previous.number = task[j].current.number;
-       task[j].previous.open = still_open;
-       task[j].requeues++;
-       assert(task[j].requeues <= task[j].hits) /* no loss is invented */
+       copy_attempt(task[j].previous, task[j].current);
+       task[j].previous.open = still_open
     :: else -> task[j].starts--
     fi;
-    printf("job %d leaves worker %d.%d\n", j, task[j].current.worker, task[j].current.boot);
     drop_attempt(task[j].current);
     if
     :: task[j].starts >= STARTS ->
@@ -347,6 +374,17 @@ inline requeue(a, j, counts, still_open)
        task[j].state = QUEUED
 #endif
     fi
+}
+
+/* The job's attempt is given up. */
+inline requeue(a, j, counts, still_open)
+{
+    assert(!counts || task[j].current.hit); /* no loss is invented */
+    if
+    :: IS_AT_WORK_ELSEWHERE(a, j) -> wait_for_first(j, counts, still_open)
+    :: else -> queue_again(a, j, counts, still_open)
+    fi;
+    task[j].hedged = 0
 }
 
 inline lose_all(a, w)
@@ -426,7 +464,7 @@ inline take_refused(a, w, l)
           (from == peer[l].boot && seen < number -> task[job].previous.boot < from : task[job].previous.boot == peer[l].boot) ->
           drop_attempt(task[job].previous);
           task[job].starts--;
-          task[job].requeues--
+          task[job].hedged = 0
        :: else
        fi
     fi
@@ -460,11 +498,31 @@ inline hit_all(a, w)
 {
     for (i : 0 .. JOBS - 1) {
         if
-        :: OWNER(i) == a && task[i].state == SENT && task[i].current.worker == w -> task[i].hits++
+        :: OWNER(i) == a && task[i].state == SENT && task[i].current.worker == w -> task[i].current.hit = 1
+        :: OWNER(i) == a && task[i].state == SENT && task[i].hedged && task[i].previous.worker == w -> task[i].previous.hit = 1
         :: else
         fi
     }
     i = 0
+}
+
+inline send(a, j, w)
+{
+    l = LINK(a, w);
+    peer[l].sent++;
+    assert(peer[l].sent < SEQUENCES);
+    task[j].state = SENT;
+    task[j].starts++;
+    assert(task[j].starts <= STARTS);
+    assert(task[j].previous.number == 0 || task[j].starts == STARTS); /* every copy counts */
+    task[j].current.worker = w;
+    task[j].current.boot = peer[l].boot;
+    task[j].current.number = peer[l].sent;
+    task[j].current.open = 1;
+    task[j].current.hit = severed[l] || peer[l].boot != worker_boot[w];
+    printf("API %d -> worker %d.%d: JOB number %d job %d\n", a, w, peer[l].boot, peer[l].sent, j);
+    up[l]!JOB(api_boot[a], peer[l].boot, peer[l].sent, j);
+    l = 0
 }
 
 /* Bind jobs that wait to workers that have granted credit, as late as this. */
@@ -483,22 +541,24 @@ inline dispatch(a)
            :: HAS_CREDIT(LINK(a, 1)) -> w = 1
            :: else -> break
            fi;
-           l = LINK(a, w);
-           peer[l].sent++;
-           assert(peer[l].sent < SEQUENCES);
-           task[j].state = SENT;
-           task[j].starts++;
-           assert(task[j].starts <= STARTS);
-           task[j].current.worker = w;
-           task[j].current.boot = peer[l].boot;
-           task[j].current.number = peer[l].sent;
-           task[j].current.open = 1;
-           task[j].hits = task[j].hits + (severed[l] || peer[l].boot != worker_boot[w]);
-           printf("API %d -> worker %d.%d: JOB number %d job %d\n", a, w, peer[l].boot, peer[l].sent, j);
-           up[l]!JOB(api_boot[a], peer[l].boot, peer[l].sent, j)
+           send(a, j, w)
        }
     od;
-    j = 0; w = 0; l = 0
+    j = 0; w = 0
+}
+
+/* A second copy of a job whose worker seems to stand still. */
+#define CAN_HEDGE(a, j) (OWNER(j) == a && task[j].state == SENT && task[j].starts < STARTS && task[j].previous.number == 0 && \
+                         peer[LINK(a, task[j].current.worker)].usable && HAS_CREDIT(LINK(a, 1 - task[j].current.worker)))
+
+inline hedge(a, j)
+{
+    hedges++;
+    copy_attempt(task[j].previous, task[j].current);
+    task[j].hedged = 1;
+    w = 1 - task[j].current.worker;
+    send(a, j, w);
+    w = 0
 }
 
 #define HEARS(a, w) (len(down[LINK(a, w)]) > 0)
@@ -554,6 +614,7 @@ proctype Api(byte a)
     byte i = 0, j = 0, w = 0, l = 0, from, to, seen, limit, set, number, job;
     bit stale;
     mtype type;
+    Attempt spare;
 end:
     do
     :: atomic { MINE(0, a, NEW) -> admit(a, 0) }
@@ -591,6 +652,13 @@ end:
        }
     :: atomic { TIME(a) -> hello(a, 0); hello(a, 1); dispatch(a) }
     :: atomic { WAITS(a) && (HAS_CREDIT(LINK(a, 0)) || HAS_CREDIT(LINK(a, 1))) -> dispatch(a) }
+#if HEDGES > 0
+    :: atomic { hedges < HEDGES && !WAITS(a) && CAN_HEDGE(a, 0) -> hedge(a, 0) }
+    :: atomic { hedges < HEDGES && !WAITS(a) && CAN_HEDGE(a, 1) -> hedge(a, 1) }
+#if JOBS > 2
+    :: atomic { hedges < HEDGES && !WAITS(a) && CAN_HEDGE(a, 2) -> hedge(a, 2) }
+#endif
+#endif
     :: atomic { /* a worker counts as silent, though it is there */
            faults < FAULTS && (peer[LINK(a, 0)].usable || peer[LINK(a, 1)].usable) ->
            faults++;
@@ -644,10 +712,17 @@ inline delay_down(l)
     late_is_down = 1
 }
 
+#define IS_OF(l, t) (t.number == number && t.worker == l % WORKERS)
+
+/* What a RESULT or REFUSED speaks of. */
 inline hit_first(l)
 {
     down[l]?<type, from, to, seen, limit, set, number, job>;
-    task[job].hits = task[job].hits + (type != STATUS && task[job].state != DONE)
+    if
+    :: type != STATUS && task[job].state == SENT && IS_OF(l, task[job].current) -> task[job].current.hit = 1
+    :: type != STATUS && task[job].state == SENT && task[job].hedged && IS_OF(l, task[job].previous) -> task[job].previous.hit = 1
+    :: else
+    fi
 }
 
 /* All that the worker knew is gone; what it had said may arrive or not. */
@@ -719,14 +794,6 @@ inline break_up(a, w)
     fi;
     drain_up(l);
     l = 0
-}
-
-inline hit_result()
-{
-    if
-    :: type != STATUS -> task[job].hits++
-    :: else
-    fi
 }
 
 /* The connection on which a worker sends breaks; the API does not notice that. */
