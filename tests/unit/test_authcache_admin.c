@@ -2,18 +2,17 @@
 /* The management API: what it answers, and that a change is in the cache when it has answered. */
 #include "admin_api.h"
 #include "admin_json.h"
+#include "folder.h"
 
 #include "cavage/auth.h"
 #include "cavage/err.h"
 
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -51,14 +50,6 @@ static int set_up(void **state)
                : -1;
 }
 
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
-{
-    (void)st;
-    (void)kind;
-    (void)at;
-    return remove(path);
-}
-
 static int tear_down(void **state)
 {
     struct fixture *f = *state;
@@ -67,7 +58,7 @@ static int tear_down(void **state)
     admin_reply_wipe(&f->reply);
     cache_close(f->authority.cache);
     identity_close(f->authority.identity);
-    int rc = nftw(f->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    int rc = folder_remove(f->dir);
     free(f);
     return rc;
 }

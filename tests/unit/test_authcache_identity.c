@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* The identity store, and the cache that follows it. */
 #include "cache.h"
+#include "folder.h"
 #include "identity.h"
 
 #include "cavage/err.h"
 #include "cavage/fs.h"
 
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -72,20 +71,12 @@ static int set_up(void **state)
     return 0;
 }
 
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
-{
-    (void)st;
-    (void)kind;
-    (void)at;
-    return remove(path);
-}
-
 static int tear_down(void **state)
 {
     struct fixture *f = *state;
 
     close_all(f);
-    int rc = nftw(f->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    int rc = folder_remove(f->dir);
     free(f);
     return rc;
 }

@@ -7,7 +7,8 @@
 #include "cavage/err.h"
 #include "cavage/fs.h"
 
-#include <ftw.h>
+#include "folder.h"
+
 #include <lmdb.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -49,19 +50,11 @@ static int set_up(void **state)
     return 0;
 }
 
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
-{
-    (void)st;
-    (void)kind;
-    (void)at;
-    return remove(path);
-}
-
 static int tear_down(void **state)
 {
     struct fixture *f = *state;
 
-    int rc = nftw(f->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    int rc = folder_remove(f->dir);
     free(f);
     return rc;
 }

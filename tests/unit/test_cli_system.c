@@ -13,10 +13,10 @@
 #include "cavage/err.h"
 #include "cavage/fs.h"
 #include "child.h"
+#include "folder.h"
 #include "run_dir.h"
 #include "run_file.h"
 
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,17 +90,9 @@ static struct conf *make_conf(char *root, size_t extra)
     return conf;
 }
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static void remove_tree(const char *root)
 {
-    assert_int_equal(nftw(root, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
+    assert_int_equal(folder_remove(root), 0);
 }
 
 static void test_short_data_dir_keeps_its_run_dir(void **state)

@@ -7,8 +7,9 @@
 #include "cavage/net.h"
 #include "cavage/version.h"
 
+#include "folder.h"
+
 #include <errno.h>
-#include <ftw.h>
 #include <jansson.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -164,18 +165,10 @@ static int set_up(void **state)
     return mkdtemp(dir) == NULL ? -1 : 0;
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-    (void)st;
-    (void)type;
-    (void)at;
-    return remove(path);
-}
-
 static int tear_down(void **state)
 {
     (void)state;
-    return nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    return folder_remove(dir);
 }
 
 #define ARGS(...) ((char *const[]){(char[]){"cavage-sample"}, (char[]){"--data"}, dir, __VA_ARGS__, NULL})

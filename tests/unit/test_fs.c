@@ -3,10 +3,11 @@
 #include "cavage/err.h"
 #include "cavage/fs.h"
 
+#include "folder.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -34,18 +35,10 @@ static int make_dir(void **state)
     return mkdtemp(dir) == NULL ? -1 : 0;
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-    (void)st;
-    (void)type;
-    (void)at;
-    return remove(path);
-}
-
 static int remove_dir(void **state)
 {
     (void)state;
-    return nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    return folder_remove(dir);
 }
 
 static mode_t mode_of(const char *path)

@@ -6,7 +6,8 @@
 #include "cavage/fs.h"
 #include "cavage/id.h"
 
-#include <ftw.h>
+#include "folder.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -126,17 +127,9 @@ static int make_dir(void **state)
     return *state ? 0 : -1;
 }
 
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
-{
-    (void)st;
-    (void)kind;
-    (void)at;
-    return remove(path);
-}
-
 static int remove_dir(void **state)
 {
-    int rc = nftw(*state, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    int rc = folder_remove(*state);
 
     free(*state);
     return rc;

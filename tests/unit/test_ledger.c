@@ -5,9 +5,10 @@
 #include "cavage/ledger.h"
 #include "cavage/log.h"
 
+#include "folder.h"
+
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -60,14 +61,6 @@ int rename(const char *from, const char *to)
 }
 // NOLINTEND(readability-inconsistent-declaration-parameter-name)
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static int setup(void **state)
 {
     (void)state;
@@ -80,7 +73,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    return nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    return folder_remove(dir);
 }
 
 static struct wire_usage batch(uint64_t sequence, int64_t hour, uint8_t body[BODY_BYTES])

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The thread that makes usage files: every period once, its parts before it, and again after late records. */
 #include "closer.h"
+#include "folder.h"
 #include "meter.h"
 
 #include "cavage/clock.h"
@@ -10,7 +11,6 @@
 #include "cavage/log.h"
 #include "cavage/usage.h"
 
-#include <ftw.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -30,14 +30,6 @@ static struct usage_sequence *sequence;
 static struct ledger *ledger;
 static struct closer *closer;
 static uint64_t last_batch;
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
 
 static int setup(void **state)
 {
@@ -61,7 +53,7 @@ static int teardown(void **state)
     ledger_close(ledger);
     usage_sequence_free(sequence);
     metrics_free(metrics);
-    return nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    return folder_remove(dir);
 }
 
 static void add_batch(int64_t hour)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the meter takes, and what it refuses, told by its counters and its ledger. */
+#include "folder.h"
 #include "ingest.h"
 #include "meter.h"
 
@@ -8,7 +9,6 @@
 #include "cavage/log.h"
 #include "cavage/usage.h"
 
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -24,14 +24,6 @@ static char dir[64], address[96];
 static struct ingest_config config;
 static struct bus_from from;
 static struct ingest *ingest;
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
 
 static int setup(void **state)
 {
@@ -56,7 +48,7 @@ static int teardown(void **state)
     ledger_close(config.ledger);
     usage_sequence_free(config.sequence);
     metrics_free(config.metrics);
-    return nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    return folder_remove(dir);
 }
 
 /* How a batch is wrong. */

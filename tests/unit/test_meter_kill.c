@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A spool and a meter that are killed at random, again and again: at the end every record that was appended is in the ledger exactly once,
  * and every one that was resolved before a kill is confirmed. All sockets live in children: none may be open before a fork. */
+#include "folder.h"
 #include "ingest.h"
 #include "meter.h"
 
@@ -11,7 +12,6 @@
 #include "cavage/spool.h"
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -20,7 +20,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -36,14 +35,6 @@ struct note {
 };
 
 static char dir[64], spool_dir[80], ledger_dir[80], meter_address[96], ack_address[96];
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
 
 static int setup(void **state)
 {
@@ -62,7 +53,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    return nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    return folder_remove(dir);
 }
 
 static void must(int err)

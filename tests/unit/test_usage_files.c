@@ -9,14 +9,14 @@
 #include "cavage/usage_files.h"
 #include "cavage/usage_report.h"
 
+#include "folder.h"
+
 #include <fcntl.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -33,14 +33,6 @@ static struct usage_sequence *sequence;
 static struct ledger *ledger;
 static uint64_t last_batch;
 static struct usage_files files;
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
 
 static int setup(void **state)
 {
@@ -61,7 +53,7 @@ static int teardown(void **state)
     (void)state;
     ledger_close(ledger);
     usage_sequence_free(sequence);
-    return nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    return folder_remove(dir);
 }
 
 /* One batch of `count` records of an hour, spread over `customers`. */

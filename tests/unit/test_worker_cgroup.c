@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The choice of a place for the converters' cgroup, and what is written there, on a tree of files that stands for the kernel's. */
 #include "cgroup.h"
+#include "folder.h"
 
 #include "cavage/err.h"
 #include "cavage/fs.h"
 
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -117,18 +117,10 @@ static int setup(void **state)
     return 0;
 }
 
-static int unlink_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static int teardown(void **state)
 {
     struct tree *t = *state;
-    int failed = nftw(t->root, unlink_one, 16, FTW_DEPTH | FTW_PHYS);
+    int failed = folder_remove(t->root);
     free(t);
     return failed;
 }
