@@ -166,7 +166,11 @@ OBJ    += $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/unit/*.c tests/fuzz/*.c b
 # The order counts for the linker: objects, then the archive of a folder, then the library.
 LINK_TEST = $(Q)mkdir -p $(@D) && $(LINK) $(filter %.o,$^) $(filter-out $(LIB),$(filter %.a,$^)) $(LIB)
 
-$(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_dispatch*.c)): $(B)/obj/tests/unit/dispatch_fixture.o
+# NAME_fixture.c is what the tests NAME… have in common.
+define FIXTURE
+$(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_$(1)*.c)): $(B)/obj/tests/unit/$(1)_fixture.o
+endef
+$(foreach f,$(wildcard tests/unit/*_fixture.c),$(eval $(call FIXTURE,$(f:tests/unit/%_fixture.c=%))))
 
 $(B)/tests/%: $(B)/obj/tests/unit/%.o $(LIB) | $(B)/lib/cavage
 	$(call say,LINK,$@)
