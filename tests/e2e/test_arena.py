@@ -104,12 +104,16 @@ def leave_with_a_job_lent(running, key):
 
 @pytest.mark.tsan
 def test_a_paused_worker_keeps_what_it_may_read(make_system):
-    running = make_system(test_mode=True, env=SLOW)
+    """And its customer has the less of its share of the memory for it."""
+    share = {"CAVAGE_STAGING_BUDGET_BYTES": "2M", "CAVAGE_STAGING_CUSTOMER_PERCENT": str(100 * (len(LARGE) * 3 // 2) // (2 << 20))}
+    running = make_system(test_mode=True, env={**SLOW, **share})
     key = running.new_customer("paused")
     wait_readers(running.api, 1)
     leave_with_a_job_lent(running, key)
     wait_until(lambda: running.api.metric("cavage_workers_lost_total") >= 1, "the worker to count as silent")
     assert gauges(running.api) == (len(LARGE), len(LARGE))
+    refused = running.post("/v1/resize?width=50", LARGE, key)
+    assert refused.status_code == 429 and refused.json()["type"].endswith("share_used"), refused.text
     running.worker.signal(signal.SIGCONT)
     wait_until(lambda: gauges(running.api) == (0, 0), "the worker to tell that it is done")
     assert running.post("/v1/resize?width=50", LARGE, key).status_code == 200
