@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The least that taking an image costs in this design: a server that reads bodies into the staging arena, hands them on over ipc, and answers at once.
- * What the API costs beyond this is HTTP, dispatch, metering, and handing requests between threads.
+/* A yardstick: a server that reads bodies into the staging arena, hands them on in messages over ipc, wipes them, and answers at once. So an image costs
+ * a copy out of the socket, one into a message and one into another socket; the API saves the last two where its workers read the arena, and pays
+ * for HTTP, dispatch, metering, and handing requests between threads.
  *
  *     relay DIR
  *
