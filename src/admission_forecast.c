@@ -8,9 +8,10 @@ static const double unsteadiness = 1.5;
 /* A customer's measured rate counts as much as its share when something of it has waited for so long, as a part of the time of the recent jobs. */
 static const double convincing = 0.2;
 
-/* Of the target at least this part is for waiting, so that the converters always have something to do. With the default target it is 30 ms: conversions of 100 ms
- * that are spread as an exponential, the article's, are still done within 500 ms at p99 then. */
-enum { LEAST_PART = 10 };
+/* Of the target at least a tenth is for waiting, so that the converters always have something to do. With the default target it is 30 ms: conversions of
+ * 100 ms that are spread as an exponential, the article's, are still done within 500 ms at p99 then. Where converters are few so little is the work of a
+ * few jobs, which may meet by chance: who asks for no more than its share may wait until some more have ended, but a quarter of the target at most. */
+enum { LEAST_PART = 10, MOST_PART = 4, ENDS = 16 };
 
 /* Time a converter needs for a µs of estimated cost in a lane; in a lane without conversions so far, that of the other one. */
 static double stretch(const struct admission_books *b, enum lane lane)
@@ -131,6 +132,24 @@ static int64_t wait_us(struct admission_books *b, const struct admission_job *jo
     return wait < (double)cost_max_us ? (int64_t)wait : cost_max_us;
 }
 
+static bool is_within_share(struct admission_books *b, const struct admission_job *job)
+{
+    enum lane lane = lane_in(b, job);
+    const struct standing *s = &account_find(b, customer_in(b, job))->in[lane];
+    return (double)(s->recent_us + s->waiting_us + cost_of(job)) <= share_us(b, lane, s, capacity_us(b, lane));
+}
+
+/* How long a job may wait at least, however long conversions take. */
+static int64_t patience_us(struct admission_books *b, const struct admission_job *job)
+{
+    enum lane lane = lane_in(b, job);
+    int64_t least_us = b->config.target_us[lane] / LEAST_PART, most_us = b->config.target_us[lane] / MOST_PART;
+    double ends_us = ENDS * b->service[lane].taken_us * 1000 / (double)b->slots_milli;
+    if (ends_us <= (double)least_us || !is_within_share(b, job))
+        return least_us;
+    return ends_us < (double)most_us ? (int64_t)ends_us : most_us;
+}
+
 void admission_judge(struct admission_books *b, int64_t now_us, const struct admission_job *job,
                      struct admission_forecast *out)
 {
@@ -141,7 +160,7 @@ void admission_judge(struct admission_books *b, int64_t now_us, const struct adm
     books_pass_time(b, now_us);
     out->wait_us = wait_us(b, job);
     out->service_us = p99_us > 0 ? p99_us : (int64_t)((double)cost_of(job) * stretch(b, lane));
-    int64_t most_us = max_i64(target_us - out->service_us, target_us / LEAST_PART);
+    int64_t most_us = max_i64(target_us - out->service_us, patience_us(b, job));
     out->admitted = out->wait_us == 0 || out->wait_us <= most_us;
     out->retry_us = out->admitted ? 0 : out->wait_us - most_us;
 }

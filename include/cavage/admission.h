@@ -59,7 +59,8 @@ void admission_end(struct admission_books *b, int64_t now_us, const struct admis
                    int64_t cost_us);
 
 /* May this job be queued now? Nothing is booked. When nothing waits before it and a converter is free it always may. The wait may be what
- * p99 of service leaves of the target, a tenth of the target at least: slow conversions alone never close the door. Bounded work. */
+ * p99 of service leaves of the target, a tenth of the target at least, or a little more for who asks for no more than its
+ * share where converters are few: slow conversions alone never close the door. Bounded work. */
 void admission_judge(struct admission_books *b, int64_t now_us, const struct admission_job *job,
                      struct admission_forecast *out);
 

@@ -428,6 +428,18 @@ static void test_one_at_a_hundred_times_its_share_is_the_one_refused(void **stat
     assert_true(percentile(&world.tally[0], 990) < SLO);
 }
 
+/* Conversions that vary much meet by chance, so that small queues come and go. That is no reason to refuse who asks for less than its share. */
+static void test_others_are_not_refused_for_conversions_that_vary(void **state)
+{
+    (void)state;
+    world.exponential = true;
+    add_source(1, 1000, LANE_SMALL, 10 * MS);
+    add_customers(9, 90);
+    run(5 * SECOND, 100 * SECOND);
+    assert_true(world.tally[1].refused * 1000 <= world.tally[1].offered);
+    assert_true(percentile(&world.tally[1], 990) < SLO);
+}
+
 /* The estimate stays what it was while the converters take five times as long: a fifth is served, still in time, and all of it when they are quick again. */
 static void test_slow_workers_are_a_new_limit(void **state)
 {
@@ -513,6 +525,7 @@ int main(void)
         TEST(test_goodput_holds_at_three_times_the_capacity),
         TEST(test_busy_customers_are_forecast_right),
         TEST(test_one_at_a_hundred_times_its_share_is_the_one_refused),
+        TEST(test_others_are_not_refused_for_conversions_that_vary),
         TEST(test_slow_workers_are_a_new_limit),
         TEST(test_workers_that_leave_are_a_new_limit),
         TEST(test_service_is_itself_again_after_a_storm),
