@@ -25,6 +25,7 @@ struct loan {
 struct reader {
     struct id boot; /* zero: free */
     bool suspended;
+    size_t count;
     struct loan *loans;
 };
 
@@ -125,11 +126,12 @@ static struct reader *reader_of(struct lending *l, const struct id *boot)
     return NULL;
 }
 
-/* End the loan that *at points to; the next one is there then. */
-static void loan_end(struct lending *l, struct loan **at)
+/* End the loan of the reader that *at points to; the next one is there then. */
+static void loan_end(struct lending *l, struct reader *r, struct loan **at)
 {
     struct loan *loan = *at;
     *at = loan->next;
+    r->count--;
     lent_return(l, loan->of);
     *loan = (struct loan){.next = l->free_loans};
     l->free_loans = loan;
@@ -167,7 +169,7 @@ void lending_leave(struct lending *l, const struct id *worker_boot)
     if (!r)
         return;
     while (r->loans)
-        loan_end(l, &r->loans);
+        loan_end(l, r, &r->loans);
     *r = (struct reader){0};
     l->stats.readers--;
 }
@@ -178,7 +180,7 @@ int lending_lend(struct lending *l, const struct id *worker_boot, uint32_t link,
     if (!r || r->suspended)
         return ERR_NOTFOUND;
     struct lent **at = place_of(l, job);
-    if (!l->free_loans || (!*at && !l->free_lent))
+    if (r->count == WIRE_HELD_MAX || !l->free_loans || (!*at && !l->free_lent))
         return ERR_FULL;
     struct lent *b = *at;
     if (!b) {
@@ -192,6 +194,7 @@ int lending_lend(struct lending *l, const struct id *worker_boot, uint32_t link,
     l->free_loans = loan->next;
     *loan = (struct loan){.link = link, .sequence = sequence, .of = b, .next = r->loans};
     r->loans = loan;
+    r->count++;
     l->stats.loans++;
     return ERR_OK;
 }
@@ -204,7 +207,7 @@ void lending_take_back(struct lending *l, const struct id *worker_boot, uint32_t
     /* The newest of that sequence: a number that was not used is given out again. */
     for (struct loan **at = &r->loans; *at; at = &(*at)->next) {
         if ((*at)->link == link && (*at)->sequence == sequence) {
-            loan_end(l, at);
+            loan_end(l, r, at);
             return;
         }
     }
@@ -239,7 +242,7 @@ void lending_hear(struct lending *l, const struct wire_status *m)
     for (struct loan **at = &r->loans; *at;) {
         const struct loan *loan = *at;
         if (loan->link == m->link && loan->sequence <= m->seen && !is_held(m, loan->sequence))
-            loan_end(l, at);
+            loan_end(l, r, at);
         else
             at = &(*at)->next;
     }

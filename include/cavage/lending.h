@@ -38,7 +38,8 @@ void lending_suspend(struct lending *l, const struct id *worker_boot);
 void lending_leave(struct lending *l, const struct id *worker_boot);
 
 /* Note that a message with this link and sequence lets the worker read the body of `job`. Before the message is sent. ERR_NOTFOUND: this worker cannot
- * read the arena, or is suspended; ERR_FULL: too many loans are out. */
+ * read the arena, or is suspended; ERR_FULL: too many loans are out, of all or of this worker: WIRE_HELD_MAX, as many jobs as it can say that it holds,
+ * so that one that never gives back cannot keep the whole arena. */
 int lending_lend(struct lending *l, const struct id *worker_boot, uint32_t link, uint64_t sequence, uint64_t job);
 /* The message was not sent, and never will be. */
 void lending_take_back(struct lending *l, const struct id *worker_boot, uint32_t link, uint64_t sequence);

@@ -277,6 +277,30 @@ static void test_a_full_table_lends_no_more(void **state)
     lending_free(l);
 }
 
+static void test_one_worker_cannot_keep_all(void **state)
+{
+    (void)state;
+    struct lending *l = lending(2, 2 * WIRE_HELD_MAX);
+    struct id one = worker(1), two = worker(2);
+    lending_join(l, &one);
+    lending_join(l, &two);
+    for (uint64_t n = 1; n <= WIRE_HELD_MAX; n++) {
+        assert_int_equal(lend(l, 1, n, n), ERR_OK);
+        assert_true(keep(l, n));
+    }
+    assert_int_equal(lend(l, 1, WIRE_HELD_MAX + 1, WIRE_HELD_MAX + 1), ERR_FULL);
+    assert_int_equal(lend(l, 2, 1, WIRE_HELD_MAX + 1), ERR_OK);
+    hear(l, 1, 1, 0, NULL);
+    assert_int_equal(next(l), 1);
+    assert_int_equal(lend(l, 1, WIRE_HELD_MAX + 1, WIRE_HELD_MAX + 1), ERR_OK);
+    lending_take_back(l, &one, LINK, WIRE_HELD_MAX + 1);
+    assert_int_equal(lend(l, 1, WIRE_HELD_MAX + 1, WIRE_HELD_MAX + 2), ERR_OK);
+    lending_leave(l, &one);
+    assert_int_equal(lending_join(l, &one), ERR_OK);
+    assert_int_equal(lend(l, 1, 1, WIRE_HELD_MAX + 3), ERR_OK);
+    lending_free(l);
+}
+
 /* ---- A region ---- */
 
 enum { WORKERS = 3, JOBS = 4096, CHANNEL = 256, SLOTS = 2, STEP_US = 50 * 1000 };
@@ -629,6 +653,7 @@ int main(void)
         cmocka_unit_test(test_who_is_suspended_gets_no_more_and_keeps_what_it_has),
         cmocka_unit_test(test_what_was_not_sent_is_taken_back),
         cmocka_unit_test(test_a_full_table_lends_no_more),
+        cmocka_unit_test(test_one_worker_cannot_keep_all),
         cmocka_unit_test(test_no_body_is_released_while_it_may_be_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
