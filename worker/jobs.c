@@ -448,7 +448,7 @@ static void job_finish(struct jobs *jobs, struct job *j, const struct pool_resul
 
 void jobs_finished(void *arg, const struct pool_job *job, const struct pool_result *result)
 {
-    static const struct pool_result never_begun = {.outcome = OUTCOME_LOST};
+    static const struct pool_result never_begun = {.outcome = OUTCOME_NOT_STARTED};
     struct jobs *jobs = arg;
     struct job *j = jobs->running.first;
     while (j && &j->pool != job)
