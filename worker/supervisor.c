@@ -167,10 +167,11 @@ static bool on_job(struct supervisor *s, int64_t now_us, const struct frame *f, 
     size_t api = 0;
     int err =
         wire_unpack_job(f, &m) || !is_of(from, &m.api_boot) ? ERR_INVALID : credit_job(s->credit, now_us, &m, &api);
-    if (err == 0 && find_image(s, api, &m, f, &image)) {
-        /* From before this link. */
+    int found = err == 0 ? find_image(s, api, &m, f, &image) : ERR_OK;
+    if (found) {
+        /* From before this link; or one that will never be taken: it is dropped like a message that is too long, or it would come again and again. */
         credit_done(s->credit, now_us, api, m.sequence);
-        err = ERR_DENIED;
+        err = found == ERR_NOTFOUND ? ERR_DENIED : found;
     }
     if (err == 0) {
         if (jobs_add(s->jobs, now_us, api, &m, message, &image))

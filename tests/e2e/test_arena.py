@@ -147,6 +147,21 @@ def test_a_worker_without_a_link_gets_its_images_in_messages(make_system):
     assert lent(running.api) == before and running.api.metric("cavage_arena_readers") == 0
 
 
+@pytest.mark.parametrize("env", [{}, BY_MESSAGE], ids=["reference", "message"])
+def test_an_image_too_long_for_its_worker_is_not_sent_for_ever(make_system, env):
+    """Whose configuration allows less than the API's."""
+    running = make_system(env=env)
+    key = running.new_customer("long")
+    running.worker.stop()
+    running.worker.env["CAVAGE_API_MAX_BODY_BYTES"] = "65536"
+    running.worker.start()
+    running.wait_serving()
+    wait_readers(running.api, 0 if env else 1)
+    assert running.post("/v1/resize?width=50", LARGE, key).status_code == 503
+    assert lent(running.api) == (0 if env else 2)
+    wait_until(lambda: gauges(running.api) == (0, 0), "all extents to be free")
+
+
 @pytest.mark.tsan
 def test_a_restarted_api_lends_anew(make_system):
     """It dies while its worker has images to read: one that runs, and others that wait."""
