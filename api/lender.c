@@ -79,7 +79,7 @@ static void link_refuse(struct link *link, int err)
     metrics_add(l->config.metrics, API_ARENA_REFUSED, 1);
     log_warn("arena_refused", "a process that asked for the staging arena is not lent to",
              LOG_S("reason", err_text(err)));
-    if (link->state != LINK_JOINED) {
+    if (link->state < LINK_JOINED) {
         link_close(link);
         return;
     }
