@@ -133,29 +133,23 @@ static struct fleet best_of(const struct dispatch *d)
     return fleet;
 }
 
+static size_t idle_of(const struct peer *peer)
+{
+    size_t own = peer_own_slots(peer);
+    return own > peer->inflight ? own - peer->inflight : 0;
+}
+
 static void add_peer(struct fleet *fleet, const struct peer *peer)
 {
     size_t own = peer_own_slots(peer);
 
     fleet->slots += own;
     fleet->jobs += peer->inflight;
-    fleet->idle += own > peer->inflight ? own - peer->inflight : 0;
+    fleet->idle += idle_of(peer);
     if (peer->paced < PACE_LEAST)
         return;
     fleet->paced_slots += own;
     fleet->ends_per_us += (double)own / (double)bounded(peer->taken_us, 1, INT64_MAX);
-}
-
-void peers_survey(const struct dispatch *d, struct fleet *fleet)
-{
-    *fleet = best_of(d);
-    fleet->jobs = fair_queue_count(d->queue);
-    for (size_t i = 0; i < d->peer_count; i++) {
-        const struct peer *peer = &d->peers[i];
-        bool serves = peer_is_there(peer) && (peer->inflight > 0 || peer->sent < peer->limit);
-        if (serves && slowness(d, fleet, peer) == WHOLE)
-            add_peer(fleet, peer);
-    }
 }
 
 /* When a job would be done there, in service times of a worker that is not slow, in thousandths. */
@@ -174,6 +168,32 @@ static bool is_worth(const struct dispatch *d, const struct fleet *fleet, const 
         return true;
     uint64_t behind = fleet->jobs > fleet->slots ? fleet->jobs - fleet->slots : 0;
     return finish(d, fleet, peer) <= WHOLE * (fleet->slots + behind) / fleet->slots;
+}
+
+static bool serves(const struct peer *peer)
+{
+    return peer_is_there(peer) && (peer->inflight > 0 || peer->sent < peer->limit);
+}
+
+void peers_survey(const struct dispatch *d, struct fleet *fleet)
+{
+    bool any_slow = false;
+
+    *fleet = best_of(d);
+    fleet->jobs = fair_queue_count(d->queue);
+    for (size_t i = 0; i < d->peer_count; i++) {
+        const struct peer *peer = &d->peers[i];
+        bool slow = serves(peer) && slowness(d, fleet, peer) != WHOLE;
+        any_slow |= slow;
+        if (serves(peer) && !slow)
+            add_peer(fleet, peer);
+    }
+    /* Which of the others are worth a job hangs on all that were added. */
+    for (size_t i = 0; any_slow && i < d->peer_count; i++) {
+        const struct peer *peer = &d->peers[i];
+        if (serves(peer) && slowness(d, fleet, peer) != WHOLE && is_worth(d, fleet, peer))
+            fleet->idle += idle_of(peer);
+    }
 }
 
 bool peers_have_room(const struct dispatch *d, const struct fleet *fleet, enum lane lane)

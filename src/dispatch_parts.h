@@ -199,7 +199,7 @@ struct fleet {
     int64_t best_milli; /* pace; 0: not known */
     uint64_t slots;
     uint64_t jobs; /* in flight there, and waiting here */
-    size_t idle;   /* of the slots */
+    size_t idle;   /* of the slots, and of those of slow workers that are worth it by now */
     /* Of the slots, those of workers that are known by enough results; and the jobs that end on these while all are busy. */
     uint64_t paced_slots;
     double ends_per_us;

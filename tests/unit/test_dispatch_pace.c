@@ -26,6 +26,7 @@ enum {
 
 struct worker {
     unsigned slots;
+    int64_t times;                      /* as long as elsewhere its jobs take; 0: once */
     uint64_t seen, held[2 * SLOTS_MAX]; /* held: sequences, ascending; the first come are at work */
     uint64_t jobs[2 * SLOTS_MAX];
     int64_t done_us[2 * SLOTS_MAX]; /* 0: it waits */
@@ -104,7 +105,8 @@ static void worker_begin(struct worker *w)
     for (size_t i = 0; i < w->count && busy < w->slots; i++) {
         if (w->done_us[i] != 0)
             continue;
-        w->done_us[i] = world.now_us + (world.varied ? exponential_us((double)world.service_us) : world.service_us);
+        int64_t service_us = world.service_us * (w->times ? w->times : 1);
+        w->done_us[i] = world.now_us + (world.varied ? exponential_us((double)service_us) : service_us);
         note_wait(w->jobs[i]);
         busy++;
     }
@@ -421,6 +423,19 @@ static void test_what_is_given_away_is_bounded(void **state)
     assert_in_range(p99_us(), 0, 60 * MS);
 }
 
+/* Converters that are slow, but worth it for so much that waits, are not kept idle beyond the bound either. */
+static void test_slow_workers_are_not_given_away(void **state)
+{
+    (void)state;
+    start(false, 2, 8);
+    world.workers[1].times = 4;
+    world.others_s = 20;
+    begin(1);
+    run(10 * SECOND);
+    run(30 * SECOND);
+    assert_in_range(idle_permille(30 * SECOND), 0, 31);
+}
+
 /* ---- When nothing is to be given away ---- */
 
 static void test_one_customer_alone_has_all(void **state)
@@ -501,6 +516,7 @@ int main(void)
         TEST(test_two_that_ask_for_all_are_spread_both),
         TEST(test_held_job_starts_at_the_time_that_is_asked_for),
         TEST(test_what_is_given_away_is_bounded),
+        TEST(test_slow_workers_are_not_given_away),
         TEST(test_one_customer_alone_has_all),
         TEST(test_many_that_share_have_all),
         TEST(test_few_that_share_evenly_have_all),
