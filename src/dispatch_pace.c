@@ -119,8 +119,11 @@ void pace_sent(struct dispatch *d)
 {
     struct pace *p = &d->pace;
     int64_t now_ns = d->now_us * ns_per_us;
+    int64_t next_ns = max_i64(p->next_ns, now_ns - STARTS_MADE_UP * p->interval_ns) + p->interval_ns;
+    int64_t most_ns = max_i64((int64_t)p->slots * p->interval_ns * GIVEN_AT_ONCE / 100, p->interval_ns);
 
-    p->next_ns = max_i64(p->next_ns, now_ns - STARTS_MADE_UP * p->interval_ns) + p->interval_ns;
+    /* All starts are counted, also those at times when nobody is held back: then they may be closer for hours. */
+    p->next_ns = min_i64(next_ns, now_ns + most_ns);
 }
 
 int64_t pace_next_us(const struct dispatch *d)

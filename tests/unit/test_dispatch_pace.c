@@ -423,6 +423,20 @@ static void test_what_is_given_away_is_bounded(void **state)
     assert_in_range(p99_us(), 0, 60 * MS);
 }
 
+/* What went out before, to whoever, holds nobody back for longer than jobs take. */
+static void test_it_takes_hold_after_a_long_time_without_others(void **state)
+{
+    (void)state;
+    start(false, 1, 20);
+    begin(1);
+    world.others_s = 0;
+    run(300 * SECOND);
+    world.others_s = 95;
+    run(1 * SECOND);
+    run(10 * SECOND);
+    assert_in_range(p99_us(), 0, 20 * MS);
+}
+
 /* Converters that are slow, but worth it for so much that waits, are not kept idle beyond the bound either. */
 static void test_slow_workers_are_not_given_away(void **state)
 {
@@ -516,6 +530,7 @@ int main(void)
         TEST(test_two_that_ask_for_all_are_spread_both),
         TEST(test_held_job_starts_at_the_time_that_is_asked_for),
         TEST(test_what_is_given_away_is_bounded),
+        TEST(test_it_takes_hold_after_a_long_time_without_others),
         TEST(test_slow_workers_are_not_given_away),
         TEST(test_one_customer_alone_has_all),
         TEST(test_many_that_share_have_all),
