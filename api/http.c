@@ -100,7 +100,7 @@ static enum MHD_Result on_header(void *arg, enum MHD_ValueKind kind, const char 
 
 static void read_head(const struct call *c, struct head *head)
 {
-    *head = (struct head){.method = c->method, .http11 = strcmp(c->version, MHD_HTTP_VERSION_1_1) == 0};
+    *head = (struct head){.method = c->method, .http11 = strcmp(c->version, MHD_HTTP_VERSION_1_0) != 0};
     framing_target(&head->framing, c->r->target);
     MHD_get_connection_values_n(c->connection, MHD_HEADER_KIND, on_header, head);
     count_head(c, &head->framing);

@@ -202,7 +202,7 @@ def test_doubtful_framing_is_400_and_closes(connection, key, headers):
 
 
 @pytest.mark.parametrize(
-    "head", ["/healthz HTTP/1.1", "/healthz HTTP/1.1\r\nHost: a\r\nHost: b", "/healthz x HTTP/1.1\r\nHost: x", "/healthz\tHTTP/1.1 HTTP/1.1\r\nHost: x"]
+    "head", ["/healthz HTTP/1.1", "/healthz HTTP/1.2", "/healthz HTTP/1.1\r\nHost: a\r\nHost: b", "/healthz x HTTP/1.1\r\nHost: x", "/healthz\tHTTP/1.1 HTTP/1.1\r\nHost: x"]
 )
 def test_doubtful_head_is_a_problem(connection, head):
     code, headers, body = connection.send(f"GET {head}\r\n\r\n".encode()).answer()
