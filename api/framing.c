@@ -45,6 +45,8 @@ void framing_target(struct framing *f, const char *target)
 
 void framing_header(struct framing *f, const char *name, size_t name_len, const char *value, size_t value_len)
 {
+    /* To some readers a line ends there (RFC 9112, section 2.2). */
+    f->bare_cr |= memchr(value, '\r', value_len) != NULL;
     if (!is_token(name, name_len)) {
         f->bad_name = true;
     } else if (is_named(name, name_len, "Content-Length")) {
@@ -70,6 +72,8 @@ const char *framing_problem(const struct framing *f, bool http11)
         return "The request target has a blank or a control character.";
     if (f->bad_name)
         return "A header's name is not a token.";
+    if (f->bare_cr)
+        return "A header's value has a CR.";
     if (f->head_bytes != 0 && f->head_bytes != f->known_bytes)
         return "A line of the head is folded, has a NUL, or does not end with CR LF.";
     if (f->bad_length)

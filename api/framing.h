@@ -16,6 +16,7 @@ struct framing {
     bool bad_length;    /* a Content-Length that is not a number */
     bool bad_coding;    /* a transfer coding other than chunked */
     bool bad_name;      /* a header name that is not a token */
+    bool bare_cr;       /* a CR within a value */
     bool bad_target;    /* blanks or control characters in the request target */
     uint64_t length;    /* of the first Content-Length */
     size_t head_bytes;  /* of the head as it came; 0: not known */

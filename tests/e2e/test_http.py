@@ -187,7 +187,7 @@ def test_chunked_body_that_outgrows_the_limit_is_413(make_system):
         ["Content-Length: 5", "Content-Length: 6"], ["Content-Length: 5", "Content-Length: 5"], ["Content-Length: 5", "Transfer-Encoding: chunked"],
         ["Transfer-Encoding: gzip"], ["Transfer-Encoding: chunked, chunked"], ["Transfer-Encoding: chunked", "Transfer-Encoding: identity"],
         ["Transfer-Encoding:\r\n chunked", "Content-Length: 5"], ["Content-Length: 5", "Transfer-Encoding:\r\n\tchunked"],
-        ["X: a\r\n b", "Content-Length: 5"], ["X: a\nTransfer-Encoding: chunked"], ["Content-Length: 5\0"], ["Transfer-Encoding: chunked\0x"],
+        ["X: a\r\n b", "Content-Length: 5"], ["X: a\nTransfer-Encoding: chunked"], ["X: a\rTransfer-Encoding: chunked", "Content-Length: 5"], ["Content-Length: 5\0"], ["Transfer-Encoding: chunked\0x"],
         [": nameless", "Content-Length: 5"], ["Content-Length : 5"], ["Content-Length: 5x"], ["Content-Length: -1"], ["Content-Length: 99999999999999999999"],
     ],
 )

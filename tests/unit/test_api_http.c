@@ -115,6 +115,8 @@ static void test_framing_refuses_what_is_doubtful(void **state)
         "Content-Length : 5",
         "Host: y",
         "Authorization: a\nAuthorization: b",
+        "X: a\rTransfer-Encoding: chunked\nContent-Length: 5",
+        "X: a\r",
     };
     (void)state;
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
