@@ -55,11 +55,17 @@ static size_t blanks(const char *name, size_t name_len, const char *value)
     return value ? (uintptr_t)value - (uintptr_t)name - name_len - 1 : 0;
 }
 
-/* libmicrohttpd before 0.9.77 glues a folded line to the name of its header, ends the head at a header without a name, and cuts values at a NUL: a
+/* From 0.9.77 on libmicrohttpd refuses folded lines, NULs and bare LFs by itself, but only when it is strict. */
+static bool library_is_sure(void)
+{
+    return strverscmp(MHD_get_version(), "0.9.77") >= 0;
+}
+
+/* Before that it glues a folded line to the name of its header, ends the head at a header without a name, and cuts values at a NUL: a
  * Transfer-Encoding that a proxy honours would not be seen here. What it understood must account for every byte of the head. */
 static void count_head(const struct call *c, struct framing *f)
 {
-    if (strverscmp(MHD_get_version(), "0.9.77") >= 0)
+    if (library_is_sure())
         return;
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(c->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
@@ -392,13 +398,13 @@ int http_start(struct api *api, struct http **out)
     MHD_set_panic_func(on_panic, NULL);
     /* The limit is shared out among the threads in equal parts, so each gets room for all: our own table is what bounds connections. */
     unsigned connections = (unsigned)conns_capacity(api->conns) * threads;
-    /* Not strict: what is doubtful is refused here, with a problem that says why. */
+    /* Strict only where what is doubtful could not be seen here; else it is refused here, with a problem that says why. */
     http->daemon = MHD_start_daemon(
         MHD_USE_NO_LISTEN_SOCKET | MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC, 0, NULL,
         NULL, on_request, http, MHD_OPTION_THREAD_POOL_SIZE, threads > 1 ? threads : 0U, MHD_OPTION_CONNECTION_LIMIT,
         connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, 0U,
         MHD_OPTION_URI_LOG_CALLBACK, on_target, http, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_STRICT_FOR_CLIENT, 0,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_STRICT_FOR_CLIENT, library_is_sure() ? 1 : 0,
         MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
     if (!http->daemon) {
         free(http);
