@@ -68,7 +68,10 @@ static enum cli_status find_file(const struct cli_args *args, char path[FS_PATH_
     struct conf *conf = NULL;
     if (args->option[OPT_FILE]) {
         int n = snprintf(path, FS_PATH_SIZE, "%s", args->option[OPT_FILE]);
-        return n > 0 && n < FS_PATH_SIZE ? CLI_OK : CLI_USAGE;
+        if (n > 0 && n < FS_PATH_SIZE)
+            return CLI_OK;
+        cli_error(args, "a path has 1 to %d bytes", FS_PATH_SIZE - 1);
+        return CLI_USAGE;
     }
     enum cli_status status = cli_conf_open(args, args->option[OPT_CONFIG], args->option[OPT_DATA], &conf);
     if (status == CLI_OK && conf_path(conf, CONF_COMMON_CLUSTER_KEY_FILE, path, FS_PATH_SIZE) != ERR_OK)

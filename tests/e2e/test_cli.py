@@ -155,4 +155,6 @@ def test_cluster_keys_that_cannot_be_changed_stay(running):
     assert "closed to others" in cluster(running, "--add", path=path)[2]
     for options in (["--add", "--use", "1"], ["--use", "0"], ["--use", "x"], ["--drop", str(2**32)]):
         assert cluster(running, *options, path=path)[0] == 2
+    for name in ("", "x" * 4096):
+        assert cluster(running, "--add", "--file", name)[::2] == (2, "cavage cluster key: a path has 1 to 4095 bytes\n")
     path.unlink()
