@@ -15,11 +15,6 @@ static const int64_t quantum_us = 10 * 1000;
 /* What a worker is taken to hold until one has told. */
 static const unsigned worker_hold_least = 16;
 
-static int64_t earlier(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 int dispatch_new(const struct dispatch_config *config, struct dispatch **out)
 {
     if (id_is_zero(&config->boot) || config->max_queued > config->max_jobs || config->max_jobs > INT_MAX / 4 ||
@@ -151,7 +146,7 @@ void dispatch_peer_ready(struct dispatch *d, int64_t now_us, size_t peer)
 static int64_t least_us(int64_t now_us, const struct dispatch_job *job)
 {
     const int64_t any_us = 1000;
-    int64_t half_us = earlier(job->cost_us, job->deadline_us - now_us) / 2;
+    int64_t half_us = min_i64(job->cost_us, job->deadline_us - now_us) / 2;
     return half_us > any_us ? half_us : any_us;
 }
 
@@ -348,8 +343,8 @@ void dispatch_tick(struct dispatch *d, int64_t now_us)
 int64_t dispatch_next_us(const struct dispatch *d)
 {
     const struct job *job = job_table_earliest(&d->table);
-    int64_t next_us = earlier(peers_next_us(d), earlier(peers_hedge_us(d), pace_next_us(d)));
-    return job ? earlier(job->deadline_us, next_us) : next_us;
+    int64_t next_us = min_i64(peers_next_us(d), min_i64(peers_hedge_us(d), pace_next_us(d)));
+    return job ? min_i64(job->deadline_us, next_us) : next_us;
 }
 
 static bool next_failure(struct dispatch *d, struct dispatch_action *out)

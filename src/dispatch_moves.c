@@ -2,11 +2,6 @@
 /* The transitions of a job, and the budget that bounds how many are tried again. */
 #include "dispatch_parts.h"
 
-static int64_t min_i64(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* Time gives back what one worker can hold in each second, so that the loss of one worker is always made good. */
 static void budget_refill(const struct dispatch *d, struct budget *budget)
 {

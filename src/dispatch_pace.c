@@ -20,16 +20,6 @@ enum {
 
 static const int64_t ns_per_us = 1000;
 
-static int64_t min_i64(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t max_i64(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
 void pace_submit(struct dispatch *d, uint64_t customer)
 {
     struct pace *p = &d->pace;

@@ -160,6 +160,16 @@ struct dispatch {
     struct dispatch_stats counts; /* only the counters */
 };
 
+static inline int64_t min_i64(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline int64_t max_i64(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
 /* dispatch_jobs.c */
 int job_table_new(struct job_table *table, size_t max);
 void job_table_free(struct job_table *table);

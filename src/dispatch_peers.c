@@ -4,11 +4,6 @@
 
 #include "dispatch_parts.h"
 
-static int64_t earlier(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 bool peer_is_there(const struct peer *peer)
 {
     return peer->usable && !peer->draining && !peer->retired && peer->slots > 0;
@@ -225,7 +220,7 @@ void peers_tick(struct dispatch *d)
         if (!peer->up)
             continue;
         /* Only what passed while we were awake to hear is silence. */
-        peer->heard_us = earlier(d->now_us, peer->heard_us + d->paused_us);
+        peer->heard_us = min_i64(d->now_us, peer->heard_us + d->paused_us);
         if (peer->usable && d->now_us - peer->heard_us >= DISPATCH_SILENCE_US)
             peer_silent(d, peer);
         if (d->now_us >= peer->hello_at_us) {
@@ -245,11 +240,11 @@ int64_t peers_next_us(const struct dispatch *d)
         const struct peer *peer = &d->peers[i];
         if (!peer->up)
             continue;
-        next_us = earlier(next_us, peer->hello_at_us);
+        next_us = min_i64(next_us, peer->hello_at_us);
         if (peer->usable)
-            next_us = earlier(next_us, peer->heard_us + DISPATCH_SILENCE_US);
+            next_us = min_i64(next_us, peer->heard_us + DISPATCH_SILENCE_US);
         if (peer->refused)
-            next_us = earlier(next_us, peer->refused_until_us);
+            next_us = min_i64(next_us, peer->refused_until_us);
     }
     return next_us;
 }
@@ -264,7 +259,7 @@ void peers_announce_queue(struct dispatch *d)
         if (peer->told_queued == 0 || d->now_us >= gap_end_us)
             peer->hello_owed = true;
         else
-            peer->hello_at_us = earlier(peer->hello_at_us, gap_end_us);
+            peer->hello_at_us = min_i64(peer->hello_at_us, gap_end_us);
     }
 }
 
