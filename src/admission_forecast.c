@@ -125,8 +125,18 @@ static double time_of_us(const struct admission_books *b, enum lane lane, double
     return beside_all_us * least < taken_us ? beside_all_us : taken_us / least;
 }
 
+/* There is a converter for all that is here, and for this job: what waits just has not been sent yet. Not so for large images, which may not have all of
+ * the converters. */
+static bool has_converter(const struct admission_books *b, const struct admission_job *job)
+{
+    size_t here = b->sent[LANE_SMALL] + b->sent[LANE_LARGE] + b->waiting[LANE_SMALL] + b->waiting[LANE_LARGE];
+    return lane_in(b, job) == LANE_SMALL && (uint64_t)(here + 1) * 1000 <= b->slots_milli;
+}
+
 static int64_t wait_us(struct admission_books *b, const struct admission_job *job)
 {
+    if (has_converter(b, job))
+        return 0;
     double work_us = work_of_lane(b, job);
     double wait = (work_us > 0 ? time_of_us(b, lane_in(b, job), work_us) : 0) + prefetched_us(b);
     return wait < (double)cost_max_us ? (int64_t)wait : cost_max_us;
