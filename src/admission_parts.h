@@ -6,6 +6,7 @@
 #include "cavage/admission.h"
 
 #include "levels.h"
+#include "minmax.h"
 #include "service_times.h"
 
 enum { RECENT_MAX = 4096 }; /* jobs sent in the last second that are remembered */
@@ -59,16 +60,6 @@ struct admission_books {
     int64_t spare_now_us[LANES], spare_us[LANES];
     struct service_times service[LANES];
 };
-
-static inline int64_t min_i64(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static inline int64_t max_i64(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
 
 static inline int64_t cost_of(const struct admission_job *job)
 {

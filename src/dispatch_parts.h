@@ -6,6 +6,7 @@
 #include "cavage/dispatch.h"
 #include "cavage/fair_queue.h"
 #include "cavage/shares.h"
+#include "minmax.h"
 
 enum {
     REPLACED_BOOTS = 16,             /* remembered for each peer */
@@ -159,16 +160,6 @@ struct dispatch {
     struct budget crashed; /* for images that ended a converter; apart, so that bad images leave the other alone */
     struct dispatch_stats counts; /* only the counters */
 };
-
-static inline int64_t min_i64(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static inline int64_t max_i64(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
 
 /* dispatch_jobs.c */
 int job_table_new(struct job_table *table, size_t max);
