@@ -39,18 +39,14 @@ static int err_of_socket(void)
     }
 }
 
-static int address_make(const char *path, struct sockaddr_un *out)
+/* A socket, and the address that it is to be bound or connected to. */
+static int socket_for(const char *path, struct sockaddr_un *address, int *fd)
 {
     size_t len = strlen(path);
-    *out = (struct sockaddr_un){.sun_family = AF_UNIX};
-    if (len == 0 || len >= sizeof(out->sun_path))
+    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    if (len == 0 || len >= sizeof(address->sun_path))
         return ERR_RANGE;
-    memcpy(out->sun_path, path, len + 1);
-    return ERR_OK;
-}
-
-static int socket_new(int *fd)
-{
+    memcpy(address->sun_path, path, len + 1);
     *fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     return *fd < 0 ? err_of_socket() : ERR_OK;
 }
@@ -58,9 +54,7 @@ static int socket_new(int *fd)
 int seqpacket_listen(const char *path, int backlog, int *fd)
 {
     struct sockaddr_un address;
-    int err = address_make(path, &address);
-    if (!err)
-        err = socket_new(fd);
+    int err = socket_for(path, &address, fd);
     if (err)
         return err;
     unlink(path);
@@ -84,9 +78,7 @@ int seqpacket_accept(int listener, int *fd)
 int seqpacket_connect(const char *path, int *fd)
 {
     struct sockaddr_un address;
-    int err = address_make(path, &address);
-    if (!err)
-        err = socket_new(fd);
+    int err = socket_for(path, &address, fd);
     if (err)
         return err;
     /* A unix socket is connected at once or not at all. */
