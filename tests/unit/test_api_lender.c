@@ -3,10 +3,10 @@
 #include "lender.h"
 #include "metrics.h"
 
-#include "cavage/clock.h"
 #include "cavage/err.h"
 #include "cavage/frame.h"
 #include "cavage/seqpacket.h"
+#include "turns.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,12 +19,11 @@
 
 #include <cmocka.h>
 
-enum { EXTENT = 4096, EXTENTS = 16, LINK = 2, TURNS = 20, TURN_US = 500 };
+enum { EXTENT = 4096, EXTENTS = 16, LINK = 2 };
 
 struct fixture {
     char folder[32], results[64], path[64];
     struct loop *loop;
-    struct loop_timer *timer;
     struct metrics *metrics;
     struct extents *extents;
     struct lender *lender;
@@ -32,19 +31,9 @@ struct fixture {
 
 static const struct id api_boot = {{'a'}}, worker_boot = {{'w'}}, other_boot = {{'x'}};
 
-static void on_timer(void *arg)
+static void turn(const struct fixture *f)
 {
-    struct fixture *f = arg;
-    loop_stop(f->loop);
-}
-
-/* Let the lender do all that it can do now. */
-static void turn(struct fixture *f)
-{
-    for (int i = 0; i < TURNS; i++) {
-        loop_timer_at(f->timer, clock_monotonic_us() + TURN_US);
-        assert_int_equal(loop_run(f->loop), ERR_OK);
-    }
+    assert_int_equal(turns_take(f->loop), ERR_OK);
 }
 
 static int setup(void **state)
@@ -56,7 +45,6 @@ static int setup(void **state)
     snprintf(f->results, sizeof(f->results), "ipc://%s/r", f->folder);
     snprintf(f->path, sizeof(f->path), "%s/r.arena", f->folder);
     assert_int_equal(loop_new(&f->loop), ERR_OK);
-    assert_int_equal(loop_timer_new(f->loop, on_timer, f, &f->timer), ERR_OK);
     assert_int_equal(metrics_new(api_metric_defs, API_METRICS, &f->metrics), ERR_OK);
     assert_int_equal(extents_new(&extents, &f->extents), ERR_OK);
     struct lender_config config = {f->loop, f->metrics, f->extents, api_boot, f->results, 8};
@@ -73,7 +61,6 @@ static int teardown(void **state)
     assert_int_equal(access(f->path, F_OK), -1);
     extents_free(f->extents);
     metrics_free(f->metrics);
-    loop_timer_free(f->timer);
     loop_free(f->loop);
     rmdir(f->folder);
     free(f);

@@ -3,11 +3,11 @@
 #include "arenas.h"
 #include "worker_metrics.h"
 
-#include "cavage/clock.h"
 #include "cavage/err.h"
 #include "cavage/extents.h"
 #include "cavage/frame.h"
 #include "cavage/seqpacket.h"
+#include "turns.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -21,12 +21,11 @@
 
 #include <cmocka.h>
 
-enum { EXTENT = 4096, EXTENTS = 8, API = 5, MAX_BYTES = 3 * EXTENT, TURNS = 20, TURN_US = 500 };
+enum { EXTENT = 4096, EXTENTS = 8, API = 5, MAX_BYTES = 3 * EXTENT };
 
 struct fixture {
     char folder[32], path[64];
     struct loop *loop;
-    struct loop_timer *timer;
     struct metrics *metrics;
     struct extents *extents; /* of the API that is acted */
     int listener;
@@ -37,18 +36,9 @@ struct fixture {
 
 static const struct id api_boot = {{'a'}}, worker_boot = {{'w'}}, other_boot = {{'x'}};
 
-static void on_timer(void *arg)
+static void turn(const struct fixture *f)
 {
-    struct fixture *f = arg;
-    loop_stop(f->loop);
-}
-
-static void turn(struct fixture *f)
-{
-    for (int i = 0; i < TURNS; i++) {
-        loop_timer_at(f->timer, clock_monotonic_us() + TURN_US);
-        assert_int_equal(loop_run(f->loop), ERR_OK);
-    }
+    assert_int_equal(turns_take(f->loop), ERR_OK);
 }
 
 static void on_lost(void *arg, size_t api)
@@ -66,7 +56,6 @@ static int setup(void **state)
     assert_non_null(mkdtemp(f->folder));
     snprintf(f->path, sizeof(f->path), "%s/r.arena", f->folder);
     assert_int_equal(loop_new(&f->loop), ERR_OK);
-    assert_int_equal(loop_timer_new(f->loop, on_timer, f, &f->timer), ERR_OK);
     assert_int_equal(metrics_new(worker_metrics, WORKER_METRIC_COUNT, &f->metrics), ERR_OK);
     assert_int_equal(extents_new(&extents, &f->extents), ERR_OK);
     assert_int_equal(seqpacket_listen(f->path, 4, &f->listener), ERR_OK);
@@ -86,7 +75,6 @@ static int teardown(void **state)
     unlink(f->path);
     extents_free(f->extents);
     metrics_free(f->metrics);
-    loop_timer_free(f->timer);
     loop_free(f->loop);
     rmdir(f->folder);
     free(f);
