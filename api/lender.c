@@ -13,7 +13,6 @@
 #include "cavage/log.h"
 #include "cavage/seqpacket.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -42,7 +41,7 @@ struct link {
 struct lender {
     struct lender_config config;
     struct lending *lending;
-    char path[WIRE_ADDRESS_SIZE + sizeof(WIRE_ARENA_SUFFIX)];
+    char path[WIRE_ARENA_PATH_SIZE];
     int listener; /* -1: none */
     struct loop_watch *watch;
     struct loop_timer *pause; /* until connections are taken again */
@@ -220,17 +219,17 @@ static void on_pause_over(void *arg)
 
 int lender_start(const struct lender_config *config, struct lender **out)
 {
-    static const char ipc[] = "ipc://";
-    if (strncmp(config->results, ipc, strlen(ipc)) != 0)
-        return ERR_INVALID;
     struct lender *l = calloc(1, sizeof(*l));
     if (!l)
         return ERR_NOMEM;
+    if (!wire_arena_path(config->results, l->path)) {
+        free(l);
+        return ERR_INVALID;
+    }
     l->config = *config;
     l->listener = -1;
     for (size_t i = 0; i < LINKS_MAX; i++)
         l->links[i] = (struct link){.owner = l, .fd = -1};
-    snprintf(l->path, sizeof(l->path), "%s%s", config->results + strlen(ipc), WIRE_ARENA_SUFFIX);
     int err = lending_new(&config->boot, DISPATCH_PEERS_MAX, config->loans_max, &l->lending);
     if (!err && seqpacket_listen(l->path, BACKLOG, &l->listener)) {
         l->listener = -1;

@@ -58,7 +58,7 @@ static int start_results(struct pipeline *p)
 /* Workers reach the socket beside the results where these are ipc for both. Without it all works, at the cost of copies. */
 static void start_lender(struct pipeline *p)
 {
-    static const char ipc[] = "ipc://";
+    char path[WIRE_ARENA_PATH_SIZE];
     const struct lender_config config = {
         .loop = p->loop,
         .metrics = p->api->daemon->metrics,
@@ -67,8 +67,8 @@ static void start_lender(struct pipeline *p)
         .results = p->results,
         .loans_max = 2 * conns_capacity(p->api->conns), /* a job and its hedge */
     };
-    if (!conf_int(p->api->daemon->conf, CONF_API_SHARE_STAGING) || strncmp(p->results, ipc, strlen(ipc)) != 0 ||
-        strncmp(p->advertised, ipc, strlen(ipc)) != 0)
+    if (!conf_int(p->api->daemon->conf, CONF_API_SHARE_STAGING) || !wire_arena_path(p->results, path) ||
+        !wire_arena_path(p->advertised, path))
         return;
     int err = lender_start(&config, &p->lender);
     if (err)

@@ -6,6 +6,7 @@
 #include "cavage/frame.h"
 #include "cavage/utf8.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "wire.pb-c.h"
@@ -113,6 +114,16 @@ static bool take_text(const char *in, char *out, size_t size)
 static bool take_address(const char *in, char *out)
 {
     return take_text(in, out, WIRE_ADDRESS_SIZE) && (strncmp(out, "ipc://", 6) == 0 || strncmp(out, "tcp://", 6) == 0);
+}
+
+bool wire_arena_path(const char *result_address, char out[WIRE_ARENA_PATH_SIZE])
+{
+    static const char ipc[] = "ipc://", suffix[] = ".arena";
+    _Static_assert(sizeof(suffix) <= sizeof(ipc), "what is cut off at the front is as long as what comes behind");
+    if (strncmp(result_address, ipc, strlen(ipc)) != 0)
+        return false;
+    snprintf(out, WIRE_ARENA_PATH_SIZE, "%s%s", result_address + strlen(ipc), suffix);
+    return true;
 }
 
 static bool is_count(uint64_t n)

@@ -11,7 +11,6 @@
 #include "cavage/seqpacket.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -180,12 +179,10 @@ static void on_link(void *arg, int fd, uint32_t events)
 
 void arenas_meet(struct arenas *a, size_t api, const struct wire_hello *m)
 {
-    static const char ipc[] = "ipc://";
-    char path[WIRE_ADDRESS_SIZE + sizeof(WIRE_ARENA_SUFFIX)];
+    char path[WIRE_ARENA_PATH_SIZE];
     struct link *link = &a->of[api];
-    if (!m->lends || link->fd >= 0 || strncmp(m->result_address, ipc, strlen(ipc)) != 0)
+    if (!m->lends || link->fd >= 0 || !wire_arena_path(m->result_address, path))
         return;
-    snprintf(path, sizeof(path), "%s%s", m->result_address + strlen(ipc), WIRE_ARENA_SUFFIX);
     if (seqpacket_connect(path, &link->fd)) {
         link->fd = -1;
         return;

@@ -21,8 +21,10 @@ enum {
     WIRE_DIGEST_BYTES = 32
 };
 
-/* Behind an API's ipc result address: the path of the socket where workers ask for its arena. */
-#define WIRE_ARENA_SUFFIX ".arena"
+/* The path of the socket where workers ask for an API's arena, beside that of its ipc result address. */
+enum { WIRE_ARENA_PATH_SIZE = WIRE_ADDRESS_SIZE };
+/* False: the address, of less than WIRE_ADDRESS_SIZE characters, is no ipc one. */
+bool wire_arena_path(const char *result_address, char out[WIRE_ARENA_PATH_SIZE]);
 
 enum operation { OPERATION_RESIZE = 1, OPERATION_INFO = 2, OPERATION_RENDITIONS = 3 };
 
