@@ -205,7 +205,7 @@ void overload_leave(struct overload *o, struct request *r)
 void overload_capacity(struct overload *o, const struct dispatch_stats *stats)
 {
     pthread_mutex_lock(&o->lock);
-    admission_set_capacity(o->books, stats->own_slots_milli);
+    admission_set_capacity(o->books, stats->own_slots_milli, stats->idle);
     pthread_mutex_unlock(&o->lock);
 }
 

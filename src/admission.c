@@ -42,10 +42,11 @@ void admission_books_free(struct admission_books *b)
     free(b);
 }
 
-void admission_set_capacity(struct admission_books *b, uint64_t slots_milli)
+void admission_set_capacity(struct admission_books *b, uint64_t slots_milli, unsigned idle)
 {
     if (slots_milli > 0)
         b->slots_milli = slots_milli;
+    b->within_reach = b->sent[LANE_SMALL] + b->sent[LANE_LARGE] + idle;
 }
 
 /* ---- Accounts ---- */

@@ -130,7 +130,7 @@ static double time_of_us(const struct admission_books *b, enum lane lane, double
 static bool has_converter(const struct admission_books *b, const struct admission_job *job)
 {
     size_t here = b->sent[LANE_SMALL] + b->sent[LANE_LARGE] + b->waiting[LANE_SMALL] + b->waiting[LANE_LARGE];
-    return lane_in(b, job) == LANE_SMALL && (uint64_t)(here + 1) * 1000 <= b->slots_milli;
+    return lane_in(b, job) == LANE_SMALL && (here < b->within_reach || (uint64_t)(here + 1) * 1000 <= b->slots_milli);
 }
 
 static int64_t wait_us(struct admission_books *b, const struct admission_job *job)

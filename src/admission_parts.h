@@ -42,6 +42,7 @@ struct recent {
 struct admission_books {
     struct admission_config config;
     uint64_t slots_milli;
+    size_t within_reach; /* jobs that were at converters of their own, and idle converters, when that was told last */
     size_t mask;
     struct account *accounts; /* a power of two of them, at most half of them used; open addressing, linear probing */
     size_t jobs;              /* waiting and sent */

@@ -355,6 +355,13 @@ void credit_done(struct credit *c, int64_t now_us, size_t api, uint64_t sequence
     }
 }
 
+/* A converter that has ended a job goes on with the next that is held, and is not told to be free between the two. */
+static unsigned busy_or_taken(const struct credit *c)
+{
+    unsigned taken = c->held < c->slots ? (unsigned)c->held : c->slots;
+    return c->busy > taken ? c->busy : taken;
+}
+
 void credit_status(struct credit *c, int64_t now_us, size_t api, struct wire_status *out)
 {
     struct api *a = &c->apis[api];
@@ -364,7 +371,7 @@ void credit_status(struct credit *c, int64_t now_us, size_t api, struct wire_sta
     out->link = a->link;
     out->sequence = ++c->status_sequence;
     out->slots = c->slots;
-    out->busy = c->busy;
+    out->busy = busy_or_taken(c);
     out->load_permille = c->load_permille;
     out->draining = c->draining;
     snprintf(out->version, sizeof out->version, "%s", CAVAGE_VERSION);

@@ -460,6 +460,7 @@ void dispatch_stats(const struct dispatch *d, struct dispatch_stats *out)
             out->peers_up++;
             out->slots += peer->slots;
             out->busy += peer->busy;
+            out->idle += peer_is_there(peer) ? peer_idle(peer) : 0;
             out->own_slots_milli += peer_is_there(peer) ? peer_own_slots_milli(peer) : 0;
         }
     }

@@ -264,7 +264,7 @@ bool peer_choose(struct dispatch *d, const struct fleet *fleet, enum lane lane, 
 
 static bool is_idle(const struct dispatch *d, const struct fleet *fleet, const struct peer *peer)
 {
-    return peer_is_there(peer) && peer->inflight + peer->busy_others < peer->slots && slowness(d, fleet, peer) == WHOLE;
+    return peer_is_there(peer) && peer_idle(peer) > 0 && slowness(d, fleet, peer) == WHOLE;
 }
 
 /* When its oldest job has been out for so long that the worker counts as slow for that, and no other came back meanwhile; INT64_MAX: never. A job

@@ -22,6 +22,12 @@ uint64_t peer_own_slots_milli(const struct peer *peer)
     return own < all ? own : all;
 }
 
+unsigned peer_idle(const struct peer *peer)
+{
+    size_t taken = peer->inflight + peer->busy_others;
+    return taken < peer->slots ? peer->slots - (unsigned)taken : 0;
+}
+
 size_t peer_own_slots(const struct peer *peer)
 {
     size_t own = (size_t)((peer_own_slots_milli(peer) + 999) / 1000);

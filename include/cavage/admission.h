@@ -45,8 +45,9 @@ int admission_books_new(const struct admission_config *config, struct admission_
 void admission_books_free(struct admission_books *b);
 
 /* Converters at this server's disposal, in thousandths: those of the workers that are up, less what other servers use. 0, no worker known, keeps the last;
- * before the first it is one. */
-void admission_set_capacity(struct admission_books *b, uint64_t slots_milli);
+ * before the first it is one. `idle`: whole converters that have no job of any server; who had no work has little at its disposal, but gets these when
+ * it asks. */
+void admission_set_capacity(struct admission_books *b, uint64_t slots_milli, unsigned idle);
 
 /* A job's way: queue, then send or unqueue; after send, either unsend (it is queued again) or end. ERR_FULL: jobs_max are in the books; the job is not. */
 int admission_queue(struct admission_books *b, int64_t now_us, const struct admission_job *job);

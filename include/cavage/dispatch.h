@@ -134,6 +134,7 @@ struct dispatch_stats {
     size_t queued, sent;      /* jobs now */
     size_t peers_up;          /* connected, and not silent */
     unsigned slots, busy;     /* of the workers that are up */
+    unsigned idle;            /* converters of theirs without a job of any API, as far as is known */
     uint64_t own_slots_milli; /* converters at this API's disposal: of those workers, its part of their credit */
     int64_t queued_cost_us;
     uint64_t requeued, retries_denied, late_results, stale_messages, lost_peers, hedged; /* since the start */

@@ -95,7 +95,7 @@ void api_act(struct region *r, int a)
             send_other(r, a, &action);
     }
     dispatch_stats(api->dispatch, &stats);
-    admission_set_capacity(api->books, stats.own_slots_milli);
+    admission_set_capacity(api->books, stats.own_slots_milli, stats.idle);
     api_tick_at(r, a, dispatch_next_us(api->dispatch));
 }
 

@@ -203,7 +203,7 @@ static void act(struct sim *s, int node)
         }
     }
     dispatch_stats(api_of(s, node)->dispatch, &stats);
-    admission_set_capacity(api_of(s, node)->books, stats.own_slots_milli);
+    admission_set_capacity(api_of(s, node)->books, stats.own_slots_milli, stats.idle);
 }
 
 /* ---- Requests ---- */

@@ -141,7 +141,7 @@ static void test_wait_is_work_over_converters(void **state)
 {
     (void)state;
     open_books(false);
-    admission_set_capacity(books, 10000);
+    admission_set_capacity(books, 10000, 0);
     serve(small(1, 10 * MS), 10 * MS, 100);
     occupy(small(1, 10 * MS), 10);
     assert_in_range(judge(small(1, 10 * MS)).wait_us, 1 * MS, 1 * MS);
@@ -159,7 +159,7 @@ static void test_prefetched_jobs_are_waited_for(void **state)
 {
     (void)state;
     open_books(false);
-    admission_set_capacity(books, 10000);
+    admission_set_capacity(books, 10000, 0);
     serve(small(1, 10 * MS), 100 * MS, 100);
     occupy(small(1, 10 * MS), 9);
     assert_int_equal(judge(small(2, 10 * MS)).wait_us, 0);
@@ -172,7 +172,7 @@ static void test_one_with_much_is_refused_and_others_are_not(void **state)
 {
     (void)state;
     open_books(false);
-    admission_set_capacity(books, 10000);
+    admission_set_capacity(books, 10000, 0);
     serve(small(1, 10 * MS), 10 * MS, 100);
     occupy(small(1, 10 * MS), 20);
     unsigned n = admitted(small(1, 10 * MS));
@@ -193,7 +193,7 @@ static void test_one_with_much_gets_what_others_leave(void **state)
 {
     (void)state;
     open_books(false);
-    admission_set_capacity(books, 10000);
+    admission_set_capacity(books, 10000, 0);
     keep_busy((uint64_t[]){1, 2, 3, 4, 5, 1, 6, 7, 8, 9}, 10, 1100);
     queue(small(1, 10 * MS), 20);
     assert_in_range(judge(small(1, 10 * MS)).wait_us, 21 * 5 * MS * 13 / 10, 21 * 5 * MS * 15 / 10);
@@ -210,7 +210,7 @@ static void test_equal_customers_get_equal_parts(void **state)
 {
     (void)state;
     open_books(false);
-    admission_set_capacity(books, 10000);
+    admission_set_capacity(books, 10000, 0);
     keep_busy((uint64_t[]){1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20}, 20, 1100);
     queue(small(1, 10 * MS), 3);
     assert_in_range(judge(small(1, 10 * MS)).wait_us, 4 * 20 * MS * 14 / 10, 4 * 20 * MS * 15 / 10);
@@ -225,7 +225,7 @@ static void test_a_small_share_is_not_what_an_error_leaves(void **state)
     uint64_t customers[100];
     (void)state;
     open_books(false);
-    admission_set_capacity(books, 10000);
+    admission_set_capacity(books, 10000, 0);
     for (size_t i = 0; i < 100; i++)
         customers[i] = 1 + i;
     keep_busy(customers, 100, 1100);
@@ -247,7 +247,7 @@ static void test_what_a_customer_really_got_counts(void **state)
     const uint64_t others[] = {2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
     (void)state;
     open_books(false);
-    admission_set_capacity(books, 10000);
+    admission_set_capacity(books, 10000, 0);
     keep_busy(others, 10, 1100);
     struct admission_job job = small(1, 10 * MS);
     queue(job, 2);
@@ -268,7 +268,7 @@ static void test_work_of_the_other_lane_that_will_come_counts(void **state)
 {
     (void)state;
     open_books(false);
-    admission_set_capacity(books, 20000);
+    admission_set_capacity(books, 20000, 0);
     serve(large(1, 100 * MS), 100 * MS, 100);
     keep_busy((uint64_t[]){2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, 10, 1100);
     occupy(large(1, 100 * MS), 10);
@@ -283,7 +283,7 @@ static void test_burst_into_a_quiet_service(void **state)
 {
     (void)state;
     open_books(false);
-    admission_set_capacity(books, 10000);
+    admission_set_capacity(books, 10000, 0);
     for (uint64_t customer = 2; customer < 22; customer++)
         serve_now(small(customer, 10 * MS), 10 * MS, 5);
     queue(small(1, 10 * MS), 30);
@@ -296,7 +296,7 @@ static void test_many_with_little_are_an_overload(void **state)
 {
     (void)state;
     open_books(false);
-    admission_set_capacity(books, 1000);
+    admission_set_capacity(books, 1000, 0);
     serve(small(1, 10 * MS), 10 * MS, 100);
     unsigned n = 0;
     while (n < JOBS && judge(small(n, 10 * MS)).admitted)
@@ -309,7 +309,7 @@ static void test_fifo_knows_no_customers(void **state)
 {
     (void)state;
     open_books(true);
-    admission_set_capacity(books, 1000);
+    admission_set_capacity(books, 1000, 0);
     serve(small(1, 10 * MS), 10 * MS, 100);
     admitted(small(1, 10 * MS));
     assert_false(judge(small(2, 10 * MS)).admitted);
@@ -322,7 +322,7 @@ static void test_limit_follows_slower_workers(void **state)
 {
     (void)state;
     open_books(false);
-    admission_set_capacity(books, 10000);
+    admission_set_capacity(books, 10000, 0);
     serve(small(1, 10 * MS), 10 * MS, 200);
     queue(small(1, 10 * MS), 100);
     int64_t before_us = judge(small(1, 10 * MS)).wait_us;
@@ -344,7 +344,7 @@ static void test_forecast_does_not_follow_the_estimate(void **state)
 {
     (void)state;
     open_books(false);
-    admission_set_capacity(books, 10000);
+    admission_set_capacity(books, 10000, 0);
     serve(small(1, 10 * MS), 10 * MS, 200);
     for (unsigned i = 0; i < 200; i++) {
         struct admission_job job = small(1, 10 * MS);
@@ -363,15 +363,15 @@ static void test_limit_follows_workers_that_leave_and_come(void **state)
 {
     (void)state;
     open_books(false);
-    admission_set_capacity(books, 20000);
+    admission_set_capacity(books, 20000, 0);
     serve(small(1, 10 * MS), 10 * MS, 200);
     queue(small(1, 10 * MS), 400);
     assert_true(judge(small(1, 10 * MS)).admitted);
-    admission_set_capacity(books, 10000);
+    admission_set_capacity(books, 10000, 0);
     assert_false(judge(small(1, 10 * MS)).admitted);
-    admission_set_capacity(books, 0); /* none is known: the last figure stays */
+    admission_set_capacity(books, 0, 0); /* none is known: the last figure stays */
     assert_in_range(judge(small(1, 10 * MS)).wait_us, 400 * MS, 402 * MS);
-    admission_set_capacity(books, 20000);
+    admission_set_capacity(books, 20000, 0);
     assert_true(judge(small(1, 10 * MS)).admitted);
     admission_books_free(books);
 }
@@ -381,11 +381,25 @@ static void test_nobody_waits_while_there_are_converters(void **state)
 {
     (void)state;
     open_books(false);
-    admission_set_capacity(books, 5300);
+    admission_set_capacity(books, 5300, 0);
     serve(small(1, 100 * MS), 1000 * MS, 200);
     queue(small(1, 100 * MS), 4);
     assert_true(judge(small(1, 100 * MS)).admitted);
     queue(small(1, 100 * MS), 1);
+    assert_false(judge(small(1, 100 * MS)).admitted);
+    admission_books_free(books);
+}
+
+/* An API that had no work has one credit of each worker, and gets the idle converters when it asks: jobs that come to it meanwhile do not wait long. */
+static void test_idle_converters_of_other_apis_are_within_reach(void **state)
+{
+    (void)state;
+    open_books(false);
+    serve(small(1, 100 * MS), 1000 * MS, 200);
+    occupy(small(1, 100 * MS), 2);
+    admission_set_capacity(books, 2000, 3);
+    assert_int_equal(admitted(small(1, 100 * MS)), 3);
+    admission_set_capacity(books, 2000, 0);
     assert_false(judge(small(1, 100 * MS)).admitted);
     admission_books_free(books);
 }
@@ -395,7 +409,7 @@ static void test_slow_service_leaves_a_tenth_of_the_target(void **state)
 {
     (void)state;
     open_books(false);
-    admission_set_capacity(books, 400000);
+    admission_set_capacity(books, 400000, 0);
     serve(small(1, 100 * MS), 400 * MS, 200);
     occupy(small(1, 100 * MS), 400);
     assert_in_range(admitted(small(1, 100 * MS)), 29, 31); /* a millisecond each */
@@ -407,7 +421,7 @@ static void test_few_slow_converters_leave_a_quarter_of_the_target(void **state)
 {
     (void)state;
     open_books(false);
-    admission_set_capacity(books, 20000);
+    admission_set_capacity(books, 20000, 0);
     serve(small(1, 100 * MS), 400 * MS, 200);
     occupy(small(1, 100 * MS), 20);
     assert_int_equal(admitted(small(1, 100 * MS)), 3); /* 20 ms each, and as much until one is free */
@@ -418,7 +432,7 @@ static void test_lanes_have_targets_of_their_own(void **state)
 {
     (void)state;
     open_books(false);
-    admission_set_capacity(books, 4000);
+    admission_set_capacity(books, 4000, 0);
     serve(small(1, 10 * MS), 10 * MS, 100);
     serve(large(2, 100 * MS), 100 * MS, 100);
     unsigned n = admitted(large(2, 100 * MS));
@@ -579,6 +593,7 @@ int main(void)
         cmocka_unit_test(test_forecast_does_not_follow_the_estimate),
         cmocka_unit_test(test_limit_follows_workers_that_leave_and_come),
         cmocka_unit_test(test_nobody_waits_while_there_are_converters),
+        cmocka_unit_test(test_idle_converters_of_other_apis_are_within_reach),
         cmocka_unit_test(test_slow_service_leaves_a_tenth_of_the_target),
         cmocka_unit_test(test_few_slow_converters_leave_a_quarter_of_the_target),
         cmocka_unit_test(test_lanes_have_targets_of_their_own),

@@ -127,6 +127,9 @@ static void test_jobs_use_credit_and_results_give_it_back(void **state)
     assert_int_equal(credit_granted(c), 0);
     assert_int_equal(limit(api), 4);
     assert_int_equal(status.held_count, 4);
+    credit_set_busy(c, now_us, 1, 0);
+    limit(api);
+    assert_int_equal(status.busy, 2); /* a job is held for the one that has nothing at this moment */
     credit_done(c, now_us, api, 2);
     assert_int_equal(limit(api), 5);
     assert_int_equal(status.seen, 4);

@@ -178,6 +178,22 @@ static void test_capacity_is_the_part_of_the_credit(void **state)
     assert_int_equal(stats().own_slots_milli, 4000);
 }
 
+static void test_converters_with_no_job_of_any_api_are_counted(void **state)
+{
+    (void)state;
+    up(0, 1, 1); /* one credit, and so half a converter, is what an API without work has */
+    assert_int_equal(stats().idle, 4);
+    struct wire_status m = status_of(0, 1, 0, 1);
+    m.busy = 2;
+    dispatch_status(d, now_us, &m);
+    assert_int_equal(stats().idle, 2);
+    struct dispatch_action action = send_one(1);
+    assert_int_equal(stats().idle, 1);
+    result_of(&action, OUTCOME_OK);
+    dispatch_peer_down(d, now_us, 0);
+    assert_int_equal(stats().idle, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -190,6 +206,7 @@ int main(void)
         DISPATCH_TEST(test_of_equals_the_host_that_is_less_busy_is_taken),
         DISPATCH_TEST(test_slots_weigh_the_load),
         DISPATCH_TEST(test_capacity_is_the_part_of_the_credit),
+        DISPATCH_TEST(test_converters_with_no_job_of_any_api_are_counted),
     };
     return cmocka_run_group_tests_name("dispatch_choice", tests, NULL, NULL);
 }

@@ -182,7 +182,7 @@ static void act(void)
         }
     }
     dispatch_stats(world.d, &stats);
-    admission_set_capacity(world.books, stats.own_slots_milli);
+    admission_set_capacity(world.books, stats.own_slots_milli, stats.idle);
 }
 
 static void arrive(const struct source *source)
