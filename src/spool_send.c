@@ -245,7 +245,8 @@ static int send_next(struct spool *spool, struct nap *nap)
     pthread_mutex_unlock(&spool->lock);
     if (!segment)
         return ERR_NOTFOUND;
-    if (!bus_push_ready(spool->push)) {
+    /* A connection that comes between counts from the next step on, or what goes by it first would be sent twice. */
+    if (!spool->connected || !bus_push_ready(spool->push)) {
         nap->watch_push = true;
         nap_at_most(nap, WATCH_MS);
         return ERR_AGAIN;

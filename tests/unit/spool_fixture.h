@@ -57,7 +57,7 @@ bool receive(struct batch *batch, int timeout_ms);
 void must_receive(struct batch *batch);
 void answer(const struct batch *batch, uint64_t sequence, bool expected);
 void meter_sends(uint8_t *data, size_t len);
-/* Receive and acknowledge. */
+/* Receive and acknowledge the next that was not taken yet: where this process stood still for long, one comes again. */
 void take(struct batch *batch);
 
 #endif
