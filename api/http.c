@@ -27,7 +27,7 @@
 #include <unistd.h>
 
 enum {
-    POOL_BYTES = 32 * 1024, /* of each connection: request head, and a window for its body */
+    POOL_BYTES = 64 * 1024, /* of each connection: request head, and a window of half of it for its body */
     THREADS_MAX = 4         /* by default */
 };
 

@@ -216,8 +216,8 @@ LIBRARY_REFUSES = [
     (400, b"POST /v1/info HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n"),
     (400, b"POST /v1/info HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
     (413, b"POST /v1/info HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n"),
-    (414, b"GET /" + 40_000 * b"a" + b" HTTP/1.1\r\nHost: x\r\n\r\n"),
-    (431, b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + 40_000 * b"a" + b"\r\n\r\n"),
+    (414, b"GET /" + 70_000 * b"a" + b" HTTP/1.1\r\nHost: x\r\n\r\n"),
+    (431, b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + 70_000 * b"a" + b"\r\n\r\n"),
     (505, b"GET /healthz HTTP/9.9\r\nHost: x\r\n\r\n"),
 ]
 
