@@ -155,7 +155,7 @@ static void add_peer(struct fleet *fleet, const struct peer *peer)
 /* When a job would be done there, in service times of a worker that is not slow, in thousandths. */
 static uint64_t finish(const struct dispatch *d, const struct fleet *fleet, const struct peer *peer)
 {
-    uint64_t slots = peer->slots ? peer->slots : 1, load = peer->inflight + peer->busy_others;
+    uint64_t slots = peer->slots ? peer->slots : 1, load = peer_load(peer);
     uint64_t behind = load + 1 > slots ? load + 1 - slots : 0;
     return (uint64_t)slowness(d, fleet, peer) * (slots + behind) / slots;
 }
@@ -211,8 +211,8 @@ bool peers_have_room(const struct dispatch *d, const struct fleet *fleet, enum l
 /* Load is (in flight + busy for others) / slots; compared without division. Negative: a has less. */
 static int compare_load(const struct peer *a, const struct peer *b)
 {
-    uint64_t load_a = (a->inflight + a->busy_others) * (b->slots ? b->slots : 1);
-    uint64_t load_b = (b->inflight + b->busy_others) * (a->slots ? a->slots : 1);
+    uint64_t load_a = peer_load(a) * (b->slots ? b->slots : 1);
+    uint64_t load_b = peer_load(b) * (a->slots ? a->slots : 1);
     return load_a < load_b ? -1 : load_a > load_b;
 }
 

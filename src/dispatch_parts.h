@@ -250,6 +250,8 @@ bool peer_has_room(const struct dispatch *d, const struct peer *peer, enum lane 
 size_t peer_own_slots(const struct peer *peer);
 /* Converters there that this API can use, in thousandths: half of what it holds and may send. */
 uint64_t peer_own_slots_milli(const struct peer *peer);
+/* Jobs there: those of this API, and those that converters are at for others. */
+size_t peer_load(const struct peer *peer);
 /* Its converters that have no job of any API. */
 unsigned peer_idle(const struct peer *peer);
 /* The boot was replaced by one that still speaks. When that one falls silent it was a dead one's last word that came late, and the boot may

@@ -22,10 +22,15 @@ uint64_t peer_own_slots_milli(const struct peer *peer)
     return own < all ? own : all;
 }
 
+size_t peer_load(const struct peer *peer)
+{
+    return peer->inflight + peer->busy_others;
+}
+
 unsigned peer_idle(const struct peer *peer)
 {
-    size_t taken = peer->inflight + peer->busy_others;
-    return taken < peer->slots ? peer->slots - (unsigned)taken : 0;
+    size_t load = peer_load(peer);
+    return load < peer->slots ? peer->slots - (unsigned)load : 0;
 }
 
 size_t peer_own_slots(const struct peer *peer)
