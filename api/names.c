@@ -55,19 +55,28 @@ static void add_address(const struct addrinfo *info, struct names_found *out)
         out->count++;
 }
 
-int names_lookup(void *arg, const char *host, struct names_found *out)
+/* One family at a time: asked for both, getaddrinfo passes over that one of them had no answer. */
+int names_lookup(void *arg, const char *host, int family, struct names_found *out)
 {
-    const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    const struct addrinfo hints = {.ai_family = family, .ai_socktype = SOCK_STREAM};
     struct addrinfo *found;
     (void)arg;
-    out->count = 0;
-    int err = getaddrinfo(host, NULL, &hints, &found);
-    if (err)
-        return err == EAI_MEMORY ? ERR_NOMEM : ERR_NOTFOUND;
+    switch (getaddrinfo(host, NULL, &hints, &found)) {
+    case 0:
+        break;
+    case EAI_NONAME:
+    case EAI_NODATA:
+    case EAI_ADDRFAMILY:
+        return ERR_OK;
+    case EAI_MEMORY:
+        return ERR_NOMEM;
+    default:
+        return ERR_IO;
+    }
     for (const struct addrinfo *i = found; i && out->count < NAMES_FOUND_MAX; i = i->ai_next)
         add_address(i, out);
     freeaddrinfo(found);
-    return out->count > 0 ? ERR_OK : ERR_NOTFOUND;
+    return ERR_OK;
 }
 
 /* ---- Life ---- */
@@ -183,6 +192,11 @@ static size_t choose(const struct names_set *before, const struct names_found *f
     return found->count - out->count;
 }
 
+static int family_of(const char *address)
+{
+    return strchr(address, ':') ? AF_INET6 : AF_INET;
+}
+
 static bool equal(const struct names_set *a, const struct names_set *b)
 {
     bool same = a->count == b->count;
@@ -212,15 +226,36 @@ static void take(struct names *n, struct name *name, struct names_found *found)
     pthread_mutex_unlock(&n->lock);
 }
 
+/* Returns how many were added. */
+static size_t keep_known(const struct names_set *known, int family, struct names_found *found)
+{
+    size_t before = found->count;
+    for (size_t i = 0; i < known->count && found->count < NAMES_FOUND_MAX; i++)
+        if (family_of(known->of[i]) == family)
+            memcpy(found->of[found->count++], known->of[i], sizeof(found->of[0]));
+    return found->count - before;
+}
+
 static void look_up(struct names *n, struct name *name, struct names_found *found)
 {
+    static const int families[] = {AF_INET, AF_INET6};
+    int failed = ERR_OK, missed = ERR_OK;
     found->count = 0;
-    int err = n->config.lookup(n->config.arg, name->host, found);
-    if (err && !name->failing)
+    for (size_t i = 0; i < 2; i++) {
+        int err = n->config.lookup(n->config.arg, name->host, families[i], found);
+        if (err)
+            failed = err;
+        if (err && keep_known(&name->set, families[i], found) > 0)
+            missed = err;
+    }
+    /* A name that has no address at all is a mistake. A family that has no answer is none where it had no address: the system may know the name without DNS. */
+    if (found->count == 0)
+        missed = failed ? failed : ERR_NOTFOUND;
+    if (missed && !name->failing)
         log_warn("name_failed", "workers behind a name cannot be looked up; those that are known stay",
-                 LOG_S("name", name->host), LOG_S("error", err_text(err)));
-    name->failing = err != ERR_OK;
-    if (!err)
+                 LOG_S("name", name->host), LOG_S("error", err_text(missed)));
+    name->failing = missed != ERR_OK;
+    if (found->count > 0)
         take(n, name, found);
 }
 
@@ -294,7 +329,7 @@ void names_each(struct names *n, void (*told)(void *arg, const char *endpoint), 
     pthread_mutex_lock(&n->lock);
     for (const struct name *name = n->first; name; name = name->next) {
         for (size_t i = 0; i < name->set.count; i++) {
-            bool v6 = strchr(name->set.of[i], ':') != NULL;
+            bool v6 = family_of(name->set.of[i]) == AF_INET6;
             snprintf(endpoint, sizeof(endpoint), v6 ? "tcp://[%s]:%s" : "tcp://%s:%s", name->set.of[i], name->port);
             told(arg, endpoint);
         }

@@ -10,10 +10,12 @@ TYPES = {1: socket.AF_INET, 28: socket.AF_INET6}
 
 
 class FakeDns:
-    """Answers A and AAAA from `zone`, {name: [address, …]}; a name that is not in it is SERVFAIL. Binds port 53, so it needs root."""
+    """Answers A and AAAA from `zone`, {name: [address, …]}; SERVFAIL for a name that is not in it, and for the families in `broken`.
+    Binds port 53, so it needs root."""
 
     def __init__(self, zone, address=None):
         self.zone = zone
+        self.broken = set()
         self.address = address or f"127.53.{os.getpid() % 250}.{os.getpid() // 250 % 250 + 1}"
         self.asked = 0
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -42,7 +44,7 @@ class FakeDns:
         question = query[12 : at + 5]
         family = TYPES.get(struct.unpack(">H", query[at + 1 : at + 3])[0])
         addresses = self.zone.get(".".join(labels))
-        if addresses is None:
+        if addresses is None or family in self.broken:
             return query[:2] + struct.pack(">HHHHH", 0x8182, 1, 0, 0, 0) + question
         records = b""
         count = 0

@@ -2,6 +2,7 @@
 """Workers behind a DNS name join and leave while requests run."""
 
 import os
+import socket
 import subprocess
 
 import pytest
@@ -80,6 +81,25 @@ def test_workers_join_and_leave_under_load(named):
     wait_working(0, 1, 2)
     load.stop()
     assert set(load.statuses) == {200} and not load.broken, (load.statuses, load.details[:3])
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_half_an_answer_takes_nobody_away(named, family):
+    """A server that fails for A or for AAAA alone says nothing of the addresses of that family, and what it says of the others counts."""
+    running, dns = named
+    dns.zone[NAME] = HOSTS
+    wait_until(lambda: running.api.metric("cavage_workers_up") == 3, "all workers to be up")
+    dns.broken = {family}
+    dns.zone[NAME] = HOSTS[1:]
+    gone = 0 if family == socket.AF_INET else 1
+    wait_until(lambda: running.api.events("name_failed"), "a look-up to fail")
+    wait_until(lambda: len(running.api.events("worker_left")) == gone, "what is known to have left to leave")
+    asked = dns.asked
+    wait_until(lambda: dns.asked > asked + 8, "more look-ups")
+    wait_until(lambda: running.api.metric("cavage_workers_up") == 3 - gone, "the others to be up")
+    dns.broken = set()
+    wait_until(lambda: len(running.api.events("worker_left")) == 1, "the first worker to leave")
+    wait_until(lambda: running.api.metric("cavage_workers_up") == 2, "the others to be up alone")
 
 
 def test_a_worker_with_two_addresses_is_one_worker(named):

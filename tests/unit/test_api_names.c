@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <cmocka.h>
 
@@ -18,8 +19,8 @@ static const int64_t patience_us = 20 * 1000 * 1000;
 
 enum { MANY = 300 };
 
-/* What the resolver answers, by the name's first letter; an empty answer is a failure. Instead, for 'm': MANY addresses from `many_from` on, in another order
- * each time, and half of them twice. */
+/* What the resolver answers, by the name's first letter: addresses of both families, and "!4" or "!6" where the one fails. Instead, for 'm': MANY addresses from
+ * `many_from` on, in another order each time, and half of them twice. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char answers[128][128];
 static atomic_int looked_up;
@@ -44,19 +45,26 @@ static void look_many_up(struct names_found *out)
         many_address(from + (turn + i) % MANY, out->of[out->count++], NAMES_ADDRESS_SIZE);
 }
 
-static int lookup(void *arg, const char *host, struct names_found *out)
+static int lookup(void *arg, const char *host, int family, struct names_found *out)
 {
     char text[128], *rest = NULL;
+    const char *failure = family == AF_INET ? "!4" : "!6";
+    int err = ERR_OK;
     (void)arg;
-    if (host[0] == 'm')
+    if (host[0] == 'm' && family == AF_INET)
         look_many_up(out);
     pthread_mutex_lock(&lock);
     memcpy(text, answers[(int)host[0]], sizeof(text));
     pthread_mutex_unlock(&lock);
-    for (char *one = strtok_r(text, " ", &rest); one; one = strtok_r(NULL, " ", &rest))
-        snprintf(out->of[out->count++], NAMES_ADDRESS_SIZE, "%s", one);
-    atomic_fetch_add(&looked_up, 1);
-    return out->count > 0 ? ERR_OK : ERR_NOTFOUND;
+    for (char *one = strtok_r(text, " ", &rest); one; one = strtok_r(NULL, " ", &rest)) {
+        if (strcmp(one, failure) == 0)
+            err = ERR_IO;
+        else if (one[0] != '!' && (strchr(one, ':') != NULL) == (family == AF_INET6))
+            snprintf(out->of[out->count++], NAMES_ADDRESS_SIZE, "%s", one);
+    }
+    if (family == AF_INET6)
+        atomic_fetch_add(&looked_up, 1);
+    return err;
 }
 
 struct test {
@@ -175,6 +183,29 @@ static void test_failure_and_another_order_change_nothing(void **state)
     close_names(&t);
 }
 
+static void test_a_family_that_fails_keeps_its_own(void **state)
+{
+    (void)state;
+    struct test t;
+    open_names(&t);
+    answer('a', "10.0.0.1 !6");
+    assert_int_equal(names_add(t.names, "tcp://a:1"), ERR_OK);
+    assert_int_equal(names_start(t.names), ERR_OK);
+    expect(&t, "tcp://10.0.0.1:1 ");
+    answer('a', "10.0.0.1 fd00::1");
+    expect(&t, "tcp://10.0.0.1:1 tcp://[fd00::1]:1 ");
+    answer('a', "10.0.0.2 !6");
+    expect(&t, "tcp://10.0.0.2:1 tcp://[fd00::1]:1 ");
+    answer('a', "!4 fd00::2");
+    expect(&t, "tcp://10.0.0.2:1 tcp://[fd00::2]:1 ");
+    answer('a', "!4 !6");
+    pass_look_ups(&t, 6);
+    assert_int_equal(t.changes, 4);
+    answer('a', "10.0.0.2");
+    expect(&t, "tcp://10.0.0.2:1 ");
+    close_names(&t);
+}
+
 /* The endpoints of the many from one number up to another. */
 static char *many(int from, int until)
 {
@@ -229,9 +260,12 @@ static void test_system_resolver_knows_localhost(void **state)
 {
     (void)state;
     static struct names_found found;
-    assert_int_equal(names_lookup(NULL, "localhost", &found), ERR_OK);
+    assert_int_equal(names_lookup(NULL, "localhost", AF_INET, &found), ERR_OK);
+    assert_int_equal(names_lookup(NULL, "localhost", AF_INET6, &found), ERR_OK);
     assert_true(found.count >= 1);
-    assert_int_equal(names_lookup(NULL, "name.invalid", &found), ERR_NOTFOUND);
+    found.count = 0;
+    assert_int_not_equal(names_lookup(NULL, "name.invalid", AF_INET, &found), ERR_NOMEM);
+    assert_int_equal(found.count, 0); /* no such name, or no server that could tell */
 }
 
 int main(void)
@@ -239,6 +273,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_addresses_come_and_go),
         cmocka_unit_test(test_failure_and_another_order_change_nothing),
+        cmocka_unit_test(test_a_family_that_fails_keeps_its_own),
         cmocka_unit_test(test_too_many_addresses_are_cut_where_they_were),
         cmocka_unit_test(test_stop_with_a_change_on_its_way),
         cmocka_unit_test(test_system_resolver_knows_localhost),
