@@ -162,18 +162,48 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
-def free_ports(count):
-    """Ports of 127.0.0.1 that nobody listens on, below those that the kernel gives to outgoing connections."""
-    found, port = [], 10_000 + os.getpid() * 37 % 20_000
-    while len(found) < count:
-        port = port + 1 if port < 32_000 else 10_000
-        with socket.socket() as probe:
+class Ports:
+    """Ports of this process alone, below those that the kernel gives to outgoing connections: a thousand, claimed by an abstract unix socket."""
+
+    FIRST, LAST, BLOCK = 10_000, 32_000, 1000
+
+    def __init__(self):
+        for self.first in range(self.FIRST, self.LAST, self.BLOCK):
+            self.claim = socket.socket(socket.AF_UNIX)
             try:
-                probe.bind(("127.0.0.1", port))
+                self.claim.bind(f"\0cavage-test-ports-{self.first}")
+                break
             except OSError:
-                continue
-        found.append(port)
-    return found
+                self.claim.close()
+        else:
+            raise RuntimeError("too many test runs at once: every block of ports is taken")
+        self.next = 0
+
+    def free(self, count):
+        """Ports that nobody listens on; each is given again only when all others were."""
+        found = []
+        for _ in range(self.BLOCK):
+            port = self.first + self.next
+            self.next = (self.next + 1) % self.BLOCK
+            with socket.socket() as probe:
+                try:
+                    probe.bind(("0.0.0.0", port))
+                except OSError:
+                    continue
+            found.append(port)
+            if len(found) == count:
+                return found
+        raise RuntimeError(f"no {count} of {self.BLOCK} ports are free")
+
+
+ports = None
+
+
+def free_ports(count):
+    """Ports on which nobody listens, of any address of this host."""
+    global ports
+    ports = ports or Ports()
+    return ports.free(count)
 
 
 def cluster_key(number):
