@@ -3,6 +3,7 @@
 
 import pytest
 
+import load
 from harness import System
 
 FIGURES = pytest.StashKey()
@@ -34,6 +35,13 @@ def make_system():
     yield make
     for running in made:
         running.stop()
+
+
+@pytest.fixture(autouse=True)
+def no_load_outlives_its_test():
+    yield
+    while load.running:
+        load.running.pop().stopping.set()
 
 
 @pytest.fixture

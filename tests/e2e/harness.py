@@ -282,11 +282,15 @@ class System:
 
     def start(self):
         (self.data / "run").mkdir(mode=0o700, exist_ok=True)
-        for daemon in self.daemons:
-            daemon.start(wait=False)
-        for daemon in self.daemons:
-            daemon.wait_ready()
-        self.wait_serving()
+        try:
+            for daemon in self.daemons:
+                daemon.start(wait=False)
+            for daemon in self.daemons:
+                daemon.wait_ready()
+            self.wait_serving()
+        except BaseException:
+            self.destroy()
+            raise
         return self
 
     def wait_serving(self):
@@ -295,7 +299,7 @@ class System:
         def ready(api):
             try:
                 return requests.get(self.url("/readyz", api), timeout=5).status_code == 200
-            except (requests.ConnectionError, TypeError):
+            except (requests.RequestException, TypeError):
                 return False
 
         for api in self.apis:
@@ -338,12 +342,19 @@ class System:
         )
 
     def usage_records(self):
-        """All records that the meter has made durable, in ledger order, as `cavage usage --format json` sums them."""
+        """What the meter has made durable, as `cavage usage --format json` sums it: by month, which hardly ever ends while a test runs."""
         done = subprocess.run(
-            [str(BIN / "cavage"), "usage", "--data", str(self.data), "--by", "hour", "--format", "json"],
+            [str(BIN / "cavage"), "usage", "--data", str(self.data), "--by", "month", "--format", "json"],
             capture_output=True, text=True, timeout=PATIENCE_S, check=True,
         )
         return json.loads(done.stdout)
+
+    def raw_usage(self, count):
+        """The records in the raw files of all hours; None while they are fewer than `count`."""
+        files = sorted((self.data / "usage").glob("raw/*/*/*/*.jsonl.zst"))
+        text = subprocess.run(["zstdcat", *map(str, files)], capture_output=True, check=True).stdout.decode() if files else ""
+        records = [json.loads(line) for line in text.splitlines()]
+        return records if len(records) >= count else None
 
     def cli(self, *args, check=True):
         return subprocess.run(

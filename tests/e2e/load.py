@@ -9,6 +9,9 @@ import requests
 from harness import PATIENCE_S
 
 
+running = []  # what a test that failed may have left behind
+
+
 class Load:
     """`clients` threads that POST `body` until stop(), or until each has sent `most` requests."""
 
@@ -22,6 +25,7 @@ class Load:
         self.threads = [threading.Thread(target=self._client, daemon=True) for _ in range(clients)]
 
     def start(self):
+        running.append(self)
         for thread in self.threads:
             thread.start()
         return self

@@ -38,10 +38,12 @@ def named():
         worker.env["CAVAGE_WORKER_LISTEN"] = f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
     running.api.env["CAVAGE_API_WORKERS"] = f"tcp://{NAME}:{port}"
     dns.wrap(running.api, running.data)
-    running.start()
-    yield running, dns
-    running.stop()
-    dns.close()
+    try:
+        running.start()
+        yield running, dns
+        running.stop()
+    finally:
+        dns.close()
 
 
 def done(worker):
@@ -57,6 +59,9 @@ def test_workers_join_and_leave_under_load(named):
     def wait_working(*numbers):
         """Those, and no others, do jobs."""
         wait_until(lambda: running.api.metric("cavage_workers_up") == len(numbers), f"{len(numbers)} workers to be up")
+        # A hedge may have left its copy behind.
+        unlisted = [worker for n, worker in enumerate(running.workers) if n not in numbers]
+        wait_until(lambda: all(worker.metric("cavage_converters_busy") + worker.metric("cavage_worker_jobs_waiting") == 0 for worker in unlisted), "others to idle")
         before = [done(worker) for worker in running.workers]
         wait_until(lambda: all(done(running.workers[n]) > before[n] + 3 for n in numbers), f"workers {numbers} to do jobs")
         assert all(done(worker) == before[n] for n, worker in enumerate(running.workers) if n not in numbers)
@@ -67,6 +72,7 @@ def test_workers_join_and_leave_under_load(named):
     dns.zone[NAME] = HOSTS
     wait_working(0, 1, 2)
     dns.zone[NAME] = HOSTS[1:]
+    wait_until(lambda: running.api.events("worker_left"), "the first worker to leave")
     wait_working(1, 2)
     assert [e["address"] for e in running.api.events("worker_left")] == [running.workers[0].env["CAVAGE_WORKER_LISTEN"]]
     running.workers[0].stop()
@@ -114,8 +120,8 @@ def test_a_worker_with_two_addresses_is_one_worker(named):
     wait_until(lambda: running.api.metric("cavage_workers_up") == 1, "the worker to be up")
     for _ in range(20):
         assert running.post("/v1/resize?width=40", PHOTO, key).status_code == 200
-    assert running.api.metric("cavage_converters") == 2
-    assert running.worker.metric("cavage_worker_jobs_total", 'outcome="ok"') == 20
+    wait_until(lambda: running.api.metric("cavage_converters") == 2, "the worker to be counted once")
+    assert running.worker.metric("cavage_worker_jobs_total", 'outcome="ok"') >= 20
 
 
 def test_a_worker_takes_the_place_of_those_that_leave(named):

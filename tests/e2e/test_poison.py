@@ -36,7 +36,7 @@ def test_poison_is_remembered_for_its_customer_alone(make_system):
 
 
 def test_poison_is_forgotten_after_its_time(make_system):
-    running = make_system(test_mode=True, env={"CAVAGE_API_POISON_MS": "4s", "CAVAGE_QUEUE_RETRY_PERCENT": "100"})
+    running = make_system(test_mode=True, env={"CAVAGE_API_POISON_MS": "6s", "CAVAGE_QUEUE_RETRY_PERCENT": "100"})
     key = running.new_customer("patient")
     assert running.post("/v1/resize?width=9", CRASH, key).status_code == 422
     assert running.post("/v1/resize?width=9", CRASH, key).status_code == 422

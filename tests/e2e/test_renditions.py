@@ -4,9 +4,7 @@
 import email.parser
 import email.policy
 import io
-import json
 import os
-import subprocess
 import tarfile
 import threading
 import zipfile
@@ -195,15 +193,13 @@ def records(running, count):
     return wait_until(enough, f"{count} requests in the usage", interval_s=0.1)
 
 
-def raw_records(running):
-    """The lines of the open hour's raw file, which a meter in test mode makes."""
+def raw_records(running, count):
+    """The records of the open hour's raw file, which a meter in test mode makes."""
     assert running.meter.stop() == 0
     running.meter.argv.append("--test")
     running.meter.env["CAVAGE_TEST_CLOSE_OPEN_HOURS"] = "1"
     running.meter.start()
-    raw = wait_until(lambda: list((running.data / "usage").glob("raw/*/*/*/*.jsonl.zst")), "the raw file")[0]
-    text = subprocess.run(["zstdcat", str(raw)], capture_output=True, check=True).stdout.decode()
-    return [json.loads(line) for line in text.splitlines()]
+    return wait_until(lambda: running.raw_usage(count), "the raw files")
 
 
 def test_usage_is_one_record_with_all_outputs(make_system):
@@ -221,7 +217,7 @@ def test_usage_is_one_record_with_all_outputs(make_system):
     assert row["output_bytes"] == sum(map(len, found.values())) + sum(map(len, moving.values()))
     assert row["output_pixels"] == pixels
     assert row["input_bytes"] == 2 * len(PHOTO) + len(out.getvalue())
-    first, second, third = sorted(raw_records(running), key=lambda record: record["time_us"])
+    first, second, third = sorted(raw_records(running, 3), key=lambda record: record["time_us"])
     assert first["request"] == THREE and first["output_format"] == "mixed" and first["outputs"] == 3
     assert second["request"] == "output=a:width=40&output=b:width=20" and second["output_format"] == "gif"
     assert third["outcome"] == "bad_parameter" and third["outputs"] == 0 and third["output_bytes"] == 0
@@ -257,7 +253,7 @@ def test_sum_of_the_outputs_is_bounded(make_system):
 
 
 def test_killed_converter_costs_no_output(make_system):
-    running = make_system(converters=1, test_mode=True, env={"CAVAGE_TEST_CONVERTER": "sleep:700", "CAVAGE_QUEUE_RETRY_PERCENT": "100"})
+    running = make_system(converters=1, test_mode=True, env={"CAVAGE_WORKER_CONVERTER": "sleep:700ms", "CAVAGE_QUEUE_RETRY_PERCENT": "100"})
     key = running.new_customer("ann")
     answers = []
     sender = threading.Thread(target=lambda: answers.append(send(running, key, THREE)))

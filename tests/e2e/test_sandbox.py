@@ -21,12 +21,14 @@ PROTOCOL = ["babble", "garbage", "smuggle", "lies"]
 IN_TIME_S = 5
 
 
+def hostile_system(**env):
+    """A system whose converters act out what images ask for."""
+    return System(test_mode=True, env={"CAVAGE_WORKER_MEMORY_BYTES": "256M", "CAVAGE_QUEUE_RETRY_PERCENT": "100", **env}).start()
+
+
 @pytest.fixture(scope="module")
 def hostile():
-    """A system whose converters act out what images ask for, with small bounds."""
-    running = System(
-        test_mode=True, env={"CAVAGE_WORKER_CONVERT_DEADLINE_MS": "1500", "CAVAGE_WORKER_MEMORY_BYTES": "256M", "CAVAGE_QUEUE_RETRY_PERCENT": "100"}
-    ).start()
+    running = hostile_system()
     yield running
     running.stop()
 
@@ -34,6 +36,19 @@ def hostile():
 @pytest.fixture(scope="module")
 def hostile_key(hostile):
     return hostile.new_customer("hostile")
+
+
+@pytest.fixture(scope="module")
+def endless():
+    """One with a short deadline, for acts that nothing else ends."""
+    running = hostile_system(CAVAGE_WORKER_CONVERT_DEADLINE_MS="1500")
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def endless_key(endless):
+    return endless.new_customer("endless")
 
 
 def violations(running, what):
@@ -90,35 +105,35 @@ def test_memory_is_bounded(hostile, hostile_key):
     ended_for(hostile, hostile_key, "memory", "memory")
 
 
-def test_endless_loop_ends_at_the_deadline(hostile, hostile_key):
-    before = hostile.worker.metric("cavage_converters_killed_total")
-    assert act(hostile, hostile_key, "loop").status_code == 422
-    assert hostile.worker.metric("cavage_converters_killed_total") == before + 2
-    next_is_answered(hostile, hostile_key)
+def test_endless_loop_ends_at_the_deadline(endless, endless_key):
+    before = endless.worker.metric("cavage_converters_killed_total")
+    assert act(endless, endless_key, "loop").status_code == 422
+    assert endless.worker.metric("cavage_converters_killed_total") == before + 2
+    next_is_answered(endless, endless_key)
 
 
 @sandboxed
-def test_threads_are_bounded_and_end_at_the_deadline(hostile, hostile_key):
+def test_threads_are_bounded_and_end_at_the_deadline(endless, endless_key):
     """No more threads are given than codecs need; they do no harm until the deadline."""
     most = 0
 
     def look():
         nonlocal most
-        for pid in converters_of(hostile.worker):
+        for pid in converters_of(endless.worker):
             try:
                 most = max(most, len(os.listdir(f"/proc/{pid}/task")))
             except FileNotFoundError:
                 pass
 
     answers = []
-    asking = threading.Thread(target=lambda: answers.append(act(hostile, hostile_key, "threads")))
+    asking = threading.Thread(target=lambda: answers.append(act(endless, endless_key, "threads")))
     asking.start()
     while asking.is_alive():
         look()
         asking.join(0.05)
     assert answers[0].status_code == 422
     assert 8 < most <= 64 + 4 * (os.cpu_count() or 1)
-    next_is_answered(hostile, hostile_key)
+    next_is_answered(endless, endless_key)
 
 
 def test_endless_answers_end_the_converter(hostile, hostile_key):

@@ -2,16 +2,18 @@
 """Several APIs and workers on one machine that speak over sealed tcp: they die and come back under load, keys change, and strangers send whatever they
 like to the ports."""
 
+import itertools
 import os
 import signal
 import socket
 import struct
 
 import pytest
+import requests
 
 import images
 import raw_bus
-from harness import wait_until
+from harness import PATIENCE_S, wait_until
 from load import Load
 
 PHOTO = images.encoded("jpeg", 640, 480)
@@ -161,22 +163,18 @@ def test_keys_are_changed_under_load(make_system):
         assert not refused(daemon)
     new = path.read_text()
     # The old key opens nothing any more: an API that has it alone is a stranger.
-    opened = sealed(running.worker, "opened")
     running.write_cluster_keys(old)
     running.apis[1].kill()
     running.apis[1].start()
     wait_until(lambda: sealed(running.worker, "unknown_key") > 0, "the old key to be refused")
     assert requests_ready(running, running.apis[1]) == 503
-    assert sealed(running.worker, "opened") >= opened
     running.write_cluster_keys(new)
     running.apis[1].signal(signal.SIGHUP)
     wait_until(lambda: requests_ready(running, running.apis[1]) == 200, "the API to serve with the new key")
 
 
 def requests_ready(running, api):
-    import requests
-
-    return requests.get(running.url("/readyz", api), timeout=5).status_code
+    return requests.get(running.url("/readyz", api), timeout=PATIENCE_S).status_code
 
 
 @pytest.mark.parametrize("fault", ["missing", "readable", "empty", "malformed", "link"])
@@ -195,7 +193,7 @@ def test_nothing_speaks_over_tcp_without_its_keys(make_system, fault):
             path.write_text({"readable": good, "empty": "# none\n", "malformed": good + "2 abc\n"}[fault])
             path.chmod(0o640 if fault == "readable" else 0o600)
         daemon.start(wait=False)
-        assert daemon.process.wait(30) == 1
+        assert daemon.process.wait(PATIENCE_S) == 1
         told = daemon.events("cluster_key_failed")[-1]
         assert told["line"] == (2 if fault == "malformed" else 1 if fault == "empty" else 0)
         assert good.split()[1] not in daemon.log_text()
@@ -237,7 +235,9 @@ def test_usage_that_comes_again_is_counted_once(make_system):
         wait_usage(running, n + 1, n + 1)
     usage, answers = relay.messages(), acks.messages()
     assert len(usage) >= 3 and len(answers) >= 3
-    assert [data[-28:-12] != bytes(16) for data in usage] == [False] + [True] * (len(usage) - 1)  # the meter is known from its first answer on
+    # The meter is known from its first answer on; what was silent for a second may be another one.
+    unnamed = [data for data in usage if data[-28:-12] == bytes(16)]
+    assert usage[0] in unnamed and len(unnamed) < len(usage)
     raw_bus.send(running.usage_address, *usage)
     raw_bus.send(running.ack_addresses[0], *answers)
     wait_until(lambda: sealed(running.meter, "replayed") == len(usage), "the usage to be refused")
@@ -245,8 +245,8 @@ def test_usage_that_comes_again_is_counted_once(make_system):
     running.meter.kill()
     running.meter.start()
     raw_bus.send(running.usage_address, *usage)
-    wait_until(lambda: sealed(running.meter, "not_for_us") >= len(usage) - 1, "the usage to be refused")
-    wait_until(lambda: running.meter.metric("cavage_meter_duplicates_total") == 1, "what names nobody to be known")
+    wait_until(lambda: sealed(running.meter, "not_for_us") >= len(usage) - len(unnamed), "the usage to be refused")
+    wait_until(lambda: running.meter.metric("cavage_meter_duplicates_total") == len(unnamed), "what names nobody to be known")
     assert running.post("/v1/resize?width=40", PHOTO, key).status_code == 200
     wait_usage(running, 4, 4)
     relay.close()
@@ -350,7 +350,7 @@ def test_replays_reflections_and_changes_are_refused(make_system):
     changed = [data[:-52] + struct.pack("<Q", 2**40 + n) + data[-44:] for n, data in enumerate(to_worker)]
     counts(running.worker, "forged", len(changed), lambda: raw_bus.send(worker_port, *changed))
     assert running.post("/v1/resize?width=40", PHOTO, key).status_code == 200
-    assert running.worker.metric("cavage_worker_jobs_total", 'outcome="ok"') == jobs + 1
+    assert running.worker.metric("cavage_worker_jobs_total", 'outcome="ok"') >= jobs + 1
 
     # After a restart only what names nobody opens again, and it changes nothing.
     met = len(running.worker.events("api_connected"))
@@ -361,7 +361,7 @@ def test_replays_reflections_and_changes_are_refused(make_system):
     assert unnamed
     raw_bus.send(worker_port, *to_worker)
     wait_until(lambda: sealed(running.worker, "not_for_us") == len(to_worker) - len(unnamed), "what was named to be refused")
-    assert sealed(running.worker, "opened") == len(unnamed)
+    wait_until(lambda: sealed(running.worker, "opened") == len(unnamed), "what names nobody to be opened")
     assert len(running.worker.events("api_connected")) == met
     assert running.worker.metric("cavage_worker_jobs_total", 'outcome="ok"') == 0
     running.api.start()
@@ -393,8 +393,13 @@ def test_sealed_hello_names_no_socket_of_the_worker(make_system):
     path.unlink()
     # The same to a tcp address is answered: what was wrong is the address.
     answers = raw_bus.Relay(running.result_addresses[0])
-    raw_bus.send(running.job_addresses[0], raw_bus.seal(line, raw_bus.hello(boot, answers.endpoint), boot, counter=2))
-    wait_until(answers.messages, "an answer")
+    counters = itertools.count(2)
+
+    def answered():
+        raw_bus.send(running.job_addresses[0], raw_bus.seal(line, raw_bus.hello(boot, answers.endpoint), boot, counter=next(counters)))
+        return answers.messages()
+
+    wait_until(answered, "an answer", interval_s=0.5)
     answers.close()
     assert refused_messages() == 1
     assert running.post("/v1/resize?width=40", PHOTO, key).status_code == 200

@@ -4,6 +4,7 @@
 import json
 import os
 import pwd
+import select
 import shutil
 import signal
 import stat
@@ -31,6 +32,7 @@ class Up:
         self.told = None
 
     def wait_serving(self):
+        assert select.select([self.process.stdout], [], [], 2 * PATIENCE_S)[0], "`cavage up` says nothing"
         self.told = json.loads(self.process.stdout.readline())
         return self
 
@@ -139,15 +141,24 @@ def test_second_up_on_the_same_data_is_refused(data, make_up):
     assert up.stop() == 0
 
 
+def status_of(data, *options):
+    """What `cavage status` says once it finds all ready; a daemon that answers late is not."""
+
+    def ready():
+        done = subprocess.run([str(BIN / "cavage"), "status", "--data", str(data), *options], capture_output=True, text=True, check=False)
+        return done.stdout if done.returncode == 0 else None
+
+    return wait_until(ready, "all daemons to be ready", interval_s=0.1)
+
+
 def test_status_tells_what_runs(data, make_up):
     up = make_up()
-    text = subprocess.run([str(BIN / "cavage"), "status", "--data", str(data)], capture_output=True, text=True, check=True).stdout
+    text = status_of(data)
     for name in ("api", "worker", "authcache", "meter"):
         assert name in text
     second = Daemon("cavage-worker", data, "worker2", {**FREE, "CAVAGE_WORKER_LISTEN": "ipc://jobs2.sock", "CAVAGE_WORKER_CONVERTERS": "1"}).start()
     try:
-        text = subprocess.run([str(BIN / "cavage"), "status", "--data", str(data), "--json"], capture_output=True, text=True, check=True).stdout
-        names = {entry["name"]: entry for entry in json.loads(text)["daemons"]}
+        names = {entry["name"]: entry for entry in json.loads(status_of(data, "--json"))["daemons"]}
         assert list(names) == ["authcache", "meter", "worker", "api", "worker2"]
         assert names["worker2"]["state"] == "ready" and "jobs" in names["worker2"]["figures"]
     finally:
@@ -176,10 +187,10 @@ def test_many_can_start_at_once(data, make_up):
 
 def test_drain_that_failed_is_told(make_up):
     up = make_up()
-    worker = up.pid_of("cavage-worker")
+    api, worker = up.pid_of("cavage-api"), up.pid_of("cavage-worker")
     os.kill(worker, signal.SIGSTOP)
     up.process.send_signal(signal.SIGTERM)
-    wait_until(lambda: up.pid_of("cavage-api") is None, "the API to have stopped")
+    wait_until(lambda: not Path(f"/proc/{api}").exists(), "the API's end to have been taken note of")
     os.kill(worker, signal.SIGKILL)
     assert up.process.wait(2 * PATIENCE_S) == 1
 

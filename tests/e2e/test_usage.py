@@ -72,17 +72,21 @@ def test_hour_is_closed_into_files_that_agree(make_system):
     running.meter.env["CAVAGE_TEST_CLOSE_OPEN_HOURS"] = "1"
     running.meter.start()
     usage = running.data / "usage"
-    raw = wait_until(lambda: list(usage.glob("raw/*/*/*/*.jsonl.zst")), "the raw file")[0]
-    manifest_path = wait_until(lambda: list(usage.glob("hourly/*/*/*/*.manifest.json")), "the manifest")[0]
-    text = subprocess.run(["zstdcat", str(raw)], capture_output=True, check=True).stdout.decode()
-    records = [json.loads(line) for line in text.splitlines()]
+    records = wait_until(lambda: running.raw_usage(4), "the raw files")
     assert len(records) == 4 and all(r["customer"] == "ann" and r["idempotency_key"] == "one" for r in records)
-    manifest = json.loads(manifest_path.read_text())
-    table = next(usage.glob("hourly/*/*/*/*.csv"))
-    lines = list(csv.DictReader(io.StringIO(table.read_text())))
-    assert sum(int(line["Requests"]) for line in lines) == 4
-    digest = hashlib.blake2b(table.read_bytes(), digest_size=32).hexdigest()
-    assert digest in json.dumps(manifest)
+
+
+    def manifests():
+        """One of each hour, with its table."""
+        found = sorted(usage.glob("hourly/*/*/*/*.manifest.json"))
+        return found if len(found) == len(list(usage.glob("raw/*/*/*/*.jsonl.zst"))) else None
+
+    requests = 0
+    for path in wait_until(manifests, "the manifests"):
+        table = path.with_name(path.name.removesuffix(".manifest.json") + ".csv")
+        requests += sum(int(line["Requests"]) for line in csv.DictReader(io.StringIO(table.read_text())))
+        assert hashlib.blake2b(table.read_bytes(), digest_size=32).hexdigest() in path.read_text()
+    assert requests == 4
 
 
 def test_usage_command_formats(make_system):
@@ -114,19 +118,21 @@ def test_nothing_is_served_unmetered_when_the_spool_s_disk_is_full(make_system, 
     key = running.new_customer("ann")
     assert running.post("/v1/resize?width=100", PHOTO, key).status_code == 200
     rows_of(running, 1)
+    wait_until(lambda: running.api.metric("cavage_usage_spool_bytes") == 0, "the spool to be empty")
     filler = small_disk / "filler"
     with open(filler, "wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(bytes(4096))
-    statuses = [running.post("/v1/resize?width=100", PHOTO, key).status_code for _ in range(40)]
-    assert statuses[-1] == 503
-    filler.unlink()
+    statuses = []
 
-    def serves():
+    def answers(status):
         statuses.append(running.post("/v1/resize?width=100", PHOTO, key).status_code)
-        return statuses[-1] == 200
+        return statuses[-1] == status
 
-    wait_until(serves, "the service to go on", interval_s=0.1)
+    wait_until(lambda: answers(503), "what cannot be metered to be refused", interval_s=0)
+    assert not any(answers(200) for _ in range(10))
+    filler.unlink()
+    wait_until(lambda: answers(200), "the service to go on", interval_s=0.1)
     served = 1 + statuses.count(200)
     rows = rows_of(running, served)
     assert sum(row["succeeded"] for row in rows) == served
