@@ -171,7 +171,9 @@ static void follow_locked(struct authdb *db)
         return;
     if (authdb_source_open(db, 0, &fresh) != 0)
         return;
-    if (current && !source_complete(fresh)) {
+    /* A writer that made it anew meanwhile: the data are the old ones, and their lock the new one's. */
+    bool torn = stat(db->data, &st) != 0 || st.st_dev != fresh->device || st.st_ino != fresh->inode;
+    if (torn || (current && !source_complete(fresh))) {
         authdb_source_free(fresh);
         return;
     }
