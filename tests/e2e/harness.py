@@ -114,6 +114,7 @@ class Daemon:
     def stop(self, timeout_s=None):
         """SIGTERM, wait for the drain, return the exit status."""
         if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)  # a test that failed may have left it stopped
             self.process.terminate()
         try:
             return self.process.wait(timeout_s or PATIENCE_S)
@@ -344,7 +345,7 @@ class System:
     def usage_records(self):
         """What the meter has made durable, as `cavage usage --format json` sums it: by month, which hardly ever ends while a test runs."""
         done = subprocess.run(
-            [str(BIN / "cavage"), "usage", "--data", str(self.data), "--by", "month", "--format", "json"],
+            [str(BIN / "cavage"), "usage", "--data", str(self.data), "--by", "month", "--from", "-24h", "--format", "json"],
             capture_output=True, text=True, timeout=PATIENCE_S, check=True,
         )
         return json.loads(done.stdout)

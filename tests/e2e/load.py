@@ -22,7 +22,8 @@ class Load:
         self.details = []
         self.lock = threading.Lock()
         self.stopping = threading.Event()
-        self.threads = [threading.Thread(target=self._client, daemon=True) for _ in range(clients)]
+        self.answered_by = [0] * clients
+        self.threads = [threading.Thread(target=self._client, args=(n,), daemon=True) for n in range(clients)]
 
     def start(self):
         running.append(self)
@@ -30,7 +31,7 @@ class Load:
             thread.start()
         return self
 
-    def _client(self):
+    def _client(self, number):
         session = requests.Session()
         for _ in range(self.most):
             if self.stopping.is_set():
@@ -45,6 +46,7 @@ class Load:
                 self.stopping.wait(0.05)
                 continue
             with self.lock:
+                self.answered_by[number] += 1
                 self.statuses[answer.status_code] += 1
                 if answer.status_code != 200:
                     self.details.append(answer.text[:300])

@@ -15,11 +15,17 @@ from test_faults import converters_of, zygote_of
 ARENA = "cavage-staging"
 LARGE = images.encoded("jpeg", 1500, 1225, quality=88)  # of several extents
 BY_MESSAGE = {"CAVAGE_API_SHARE_STAGING": "no"}
+SLOWEST = {"CAVAGE_WORKER_CONVERTER": "sleep:3s", "CAVAGE_API_REQUEST_DEADLINE_MS": "60s"}
 SLOW = {"CAVAGE_WORKER_CONVERTER": "sleep:200ms", "CAVAGE_API_REQUEST_DEADLINE_MS": "60s"}
 
 
 def lent(api):
     return api.metric("cavage_jobs_lent_total")
+
+
+def wait_lent(api, jobs):
+    """So many jobs were lent, apart from those that were lent again: a worker that is silent for a second loses what it has."""
+    wait_until(lambda: lent(api) - api.metric("cavage_jobs_requeued_total") == jobs, f"{jobs} jobs to be lent, not {lent(api)}")
 
 
 def gauges(api):
@@ -64,7 +70,8 @@ def test_images_by_reference_are_answered_as_those_in_messages(make_system):
     wait_readers(sharing.api, 1)
     shared, sent = answers(sharing), answers(sending)
     assert shared == sent
-    assert lent(sharing.api) == len(shared) and sharing.worker.metric("cavage_worker_jobs_lent_total") == len(shared)
+    wait_lent(sharing.api, len(shared))
+    assert sharing.worker.metric("cavage_worker_jobs_lent_total") >= len(shared)
     assert lent(sending.api) == 0 and not socket_of(sending).exists()
     wait_until(lambda: gauges(sharing.api) == (0, 0), "all extents to be free")
 
@@ -96,9 +103,9 @@ def leave_open(running, key):
 def leave_with_a_job_lent(running, key):
     """A client whose image went to the worker, and that left; the worker is paused meanwhile."""
     before = lent(running.api)
-    running.worker.signal(signal.SIGSTOP)
     with leave_open(running, key):
-        wait_until(lambda: lent(running.api) == before + 1, "the job to be lent")
+        wait_until(lambda: lent(running.api) > before, "the job to be lent")
+        running.worker.signal(signal.SIGSTOP)
     wait_until(lambda: gauges(running.api) == (len(LARGE), len(LARGE)), "the request to be over")
 
 
@@ -106,7 +113,7 @@ def leave_with_a_job_lent(running, key):
 def test_a_paused_worker_keeps_what_it_may_read(make_system):
     """And its customer has the less of its share of the memory for it."""
     share = {"CAVAGE_STAGING_BUDGET_BYTES": "2M", "CAVAGE_STAGING_CUSTOMER_PERCENT": str(100 * (len(LARGE) * 3 // 2) // (2 << 20))}
-    running = make_system(test_mode=True, env={**SLOW, **share})
+    running = make_system(test_mode=True, env={**SLOWEST, **share})
     key = running.new_customer("paused")
     wait_readers(running.api, 1)
     leave_with_a_job_lent(running, key)
@@ -120,7 +127,7 @@ def test_a_paused_worker_keeps_what_it_may_read(make_system):
 
 
 def test_a_killed_worker_keeps_nothing(make_system):
-    running = make_system(test_mode=True, env=SLOW)
+    running = make_system(test_mode=True, env=SLOWEST)
     key = running.new_customer("killed")
     wait_readers(running.api, 1)
     leave_with_a_job_lent(running, key)
@@ -131,7 +138,7 @@ def test_a_killed_worker_keeps_nothing(make_system):
     wait_readers(running.api, 1)
     before = lent(running.api)
     assert running.post("/v1/resize?width=50", LARGE, key).status_code == 200
-    assert lent(running.api) == before + 1
+    assert lent(running.api) > before
 
 
 def test_a_worker_without_a_link_gets_its_images_in_messages(make_system):
@@ -180,7 +187,8 @@ def test_a_restarted_api_lends_anew(make_system):
     running.wait_serving()
     wait_readers(running.api, 1)
     assert running.post("/v1/resize?width=50", LARGE, key).status_code == 200
-    assert lent(running.api) == 1 and len(mappings(running.worker.pid)) == 1
+    wait_lent(running.api, 1)
+    assert len(mappings(running.worker.pid)) == 1
     assert running.worker.metric("cavage_converters_lost_total") == 0
 
 
@@ -202,7 +210,8 @@ def test_strangers_get_nothing_and_disturb_nobody(make_system):
         assert stranger.recv(1) == b""
     before = lent(running.api)
     assert running.post("/v1/resize?width=50", LARGE, key).status_code == 200
-    assert lent(running.api) == before + 1 and running.api.metric("cavage_arena_readers") == 1
+    assert lent(running.api) > before
+    wait_readers(running.api, 1)
     for stranger in held:
         stranger.close()
 

@@ -50,7 +50,7 @@ def test_kernel_ends_a_converter_for_its_memory(make_system, tree):
     client = threading.Thread(target=lambda: answers.append(running.post("/v1/resize?width=9", HANG, key)))
     client.start()
     for kills in (1, 2):
-        wait_until(lambda: running.worker.metric("cavage_converters_busy") == 1, "the image to be worked on")
+        wait_until(lambda: running.worker.metric("cavage_worker_wait_seconds_count") == kills, "the image to be worked on")
         (group / "memory.events").write_text(EVENTS.format(kills))
         os.kill(wait_until(lambda: converter(running), "its converter"), signal.SIGKILL)
         wait_until(lambda: running.worker.metric("cavage_converters_lost_total") == kills, "the converter to be replaced")

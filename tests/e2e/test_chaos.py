@@ -14,6 +14,7 @@ from pathlib import Path
 
 import images
 from harness import PATIENCE_S, wait_until
+from test_faults import wait_kept_usage
 
 SEED = int(os.environ.get("CAVAGE_TEST_SEED", "1913"))
 SECONDS = float(os.environ.get("CAVAGE_TEST_CHAOS_S", "6"))
@@ -415,6 +416,9 @@ def test_chaos_leaves_nothing_behind(make_system):
         },
     )
     keys = [running.new_customer(name) for name in ("one", "two")]
+    wait_until(lambda: running.api.metric("cavage_arena_readers") == 2, "both workers to be linked")
+    assert running.post("/v1/resize?width=40", PHOTO, keys[0]).status_code == 200
+    check_nothing_left(running)
     files = open_files(running.api.pid)
     clients, sizes = [], []
 
@@ -439,4 +443,5 @@ def test_chaos_leaves_nothing_behind(make_system):
     time.sleep(1)
     assert running.api.stop() == 0
     join(crowd)
+    wait_kept_usage(running)
     check_records(running, clients + crowd)

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 import images
-from harness import children_of, descendants_of, pid_alive, wait_until
+from harness import children_of, descendants_of, free_ports, pid_alive, wait_until
 from load import Load
 
 pytestmark = pytest.mark.tsan
@@ -63,15 +63,22 @@ def wait_usage(system, requests):
     assert usage_totals(system)[0] == requests
 
 
+def wait_kept_usage(system):
+    """A drain waits for the meter, but not for ever: what it had to keep the API's next start sends."""
+    if system.api.events("usage_kept"):
+        system.api.start()
+        wait_until(lambda: system.api.metric("cavage_usage_spool_bytes") == 0, "the meter to have all usage", interval_s=0.1)
+
+
 def run_load(system, *faults, clients=4, between=20, after=60):
     """Load, with each of `faults` in turn while it runs; returns the finished load. Between two faults every job that met the first is answered, since one that
     meets two is rightly given up."""
     key = system.new_customer("load")
-    load = Load(lambda: system.url("/v1/resize?width=320"), key, PHOTO, clients).start()
+    load = Load(lambda: system.url("/v1/resize?width=320"), key, PHOTO, clients).start()  # one request of each client at a time
 
     def go_on(requests):
-        seen = load.answered
-        wait_until(lambda: load.answered >= seen + requests, "the load to run")
+        seen, each = load.answered, list(load.answered_by)
+        wait_until(lambda: load.answered >= seen + requests and all(map(int.__gt__, load.answered_by, each)), "the load to run")
 
     go_on(between)
     for fault in faults:
@@ -134,8 +141,7 @@ def test_paused_worker_costs_no_client_an_error(make_system):
     def fault():
         os.kill(running.worker.pid, signal.SIGSTOP)
         try:
-            wait_until(lambda: running.api.metric("cavage_workers_lost_total") >= 1, "the silence to be noticed")
-            assert running.api.metric("cavage_workers_up") == 1
+            wait_until(lambda: running.api.metric("cavage_workers_up") == 1, "the silence to be noticed")
         finally:
             os.kill(running.worker.pid, signal.SIGCONT)
         wait_until(lambda: running.api.metric("cavage_workers_up") == 2, "the worker to be up again")
@@ -191,12 +197,14 @@ def test_service_goes_on_while_authcache_is_down(make_system):
 def test_killed_api_loses_only_its_connections_and_no_record(make_system):
     clients = 4
     running = make_system(env={"CAVAGE_USAGE_BATCH_MS": "50"})
-    port = running.address[1]
+    # A port that is the same after the restart, so that the clients find it again.
+    assert running.api.stop() == 0
+    running.api.env["CAVAGE_API_LISTEN"] = f"127.0.0.1:{free_ports(1)[0]}"
+    running.api.start()
+    running.wait_serving()
 
     def fault():
         running.api.kill()
-        # The same port, so that the clients find it again.
-        running.api.env["CAVAGE_API_LISTEN"] = f"127.0.0.1:{port}"
         running.api.start()
 
     key = running.new_customer("load")
@@ -226,7 +234,8 @@ def test_drain_fails_no_accepted_request_and_flushes_usage(make_system):
     load.stop()
     # Connections that were refused after the drain began are broken for the client; every answer is a good one, or says 503.
     assert set(load.statuses) <= {200, 503}, load.details
-    assert usage_totals(running)[1] == load.statuses[200]
+    wait_kept_usage(running)
+    wait_until(lambda: usage_totals(running)[1] == load.statuses[200], "the usage", interval_s=0.1)
 
 
 @pytest.mark.parametrize(("act", "status"), [("crash", 422), ("hang", 422), ("exit", 422)])

@@ -2,6 +2,7 @@
 /* The bus over real sockets in a folder of its own. */
 #include "cavage/bus.h"
 #include "cavage/err.h"
+#include "cavage/net.h"
 #include "cavage/seal.h"
 
 #include <poll.h>
@@ -307,8 +308,12 @@ static void test_tcp_is_sealed(void **state)
 {
     (void)state;
     cross_tcp("127.0.0.1");
-    if (access("/proc/net/if_inet6", F_OK) == 0)
-        cross_tcp("[::1]");
+    int fd;
+    char bound[64];
+    if (net_listen("[::1]:0", 1, &fd, bound, sizeof(bound)) != ERR_OK)
+        return; /* no IPv6 here */
+    close(fd);
+    cross_tcp("[::1]");
 }
 
 static void test_tcp_without_keys_is_refused(void **state)

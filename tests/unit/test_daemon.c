@@ -305,7 +305,7 @@ static void test_hangup_reloads_what_may_change(void **state)
     assert_int_equal(finish(&child), 0);
 }
 
-/* A socket that listens on the default operations address, or -1 when another program does already: either way it is taken. */
+/* A socket that listens on the default operations address, or -1 when another program does already. */
 static int take_default_ops(void)
 {
     int fd = -1;
@@ -319,6 +319,8 @@ static void test_taken_default_ops_port_gives_way_and_a_configured_one_does_not(
 {
     (void)state;
     int fd = take_default_ops();
+    if (fd < 0)
+        skip(); /* whoever has it may let go of it at any time */
     unsetenv("CAVAGE_API_OPS_LISTEN");
     struct child child = launch(ARGS(NULL));
     assert_non_null(strstr(await(&child, "\"event\":\"ops_moved\""), conf_key(CONF_API_OPS_LISTEN)->def));
@@ -330,8 +332,7 @@ static void test_taken_default_ops_port_gives_way_and_a_configured_one_does_not(
     assert_non_null(strstr(await(&child, "\"event\":\"ops_failed\""), "is taken"));
     assert_int_equal(finish(&child), 1);
     setenv("CAVAGE_API_OPS_LISTEN", "127.0.0.1:0", 1);
-    if (fd >= 0)
-        close(fd);
+    close(fd);
 }
 
 static void test_options_beat_the_environment_and_that_the_file(void **state)

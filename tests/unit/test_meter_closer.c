@@ -22,7 +22,7 @@
 #include <cmocka.h>
 
 /* 2026-01-30T20:00Z */
-enum { HOUR = 491612, WAIT_MS = 20000 };
+enum { HOUR = 491612, WAIT_MS = 120000 };
 
 static char dir[64], ledger_dir[80], usage_dir[80];
 static struct metrics *metrics;

@@ -25,7 +25,7 @@
 
 #include <cmocka.h>
 
-enum { ROUNDS = 12, RECORDS_MAX = 1 << 20, HOUR = 490000, FLUSH_MS = 30000, MESSAGE_BYTES = 8 << 20 };
+enum { ROUNDS = 12, RECORDS_MAX = 1 << 20, HOUR = 490000, FLUSH_MS = 120000, MESSAGE_BYTES = 8 << 20 };
 
 /* What a child tells of a record, after it is true. */
 enum { TOLD_APPENDED = 1, TOLD_CONFIRMED = 2 };

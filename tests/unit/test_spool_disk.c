@@ -34,7 +34,7 @@ ssize_t writev(int fd, const struct iovec *iov, int count)
 
 int unlink(const char *path)
 {
-    int64_t end_us = clock_monotonic_us() + WAIT_MS * INT64_C(100);
+    int64_t end_us = clock_monotonic_us() + WAIT_MS * INT64_C(1000);
     atomic_store(&removing, atomic_load(&removal_waits));
     while (atomic_load(&removal_waits) && clock_monotonic_us() < end_us)
         poll(NULL, 0, 1);
@@ -166,13 +166,17 @@ static void test_lost_segment_is_declared_a_gap(void **state)
     meter_up();
     take(&batch);
     assert_int_equal(batch.m.sequence, 1);
-    must_receive(&batch);
+    do
+        must_receive(&batch);
+    while (batch.m.sequence == 1);
     assert_int_equal(batch.m.sequence, 3);
     assert_false(batch.m.gap);
     answer(&batch, 2, true);
-    take(&batch);
+    do
+        must_receive(&batch);
+    while (!batch.m.gap);
     assert_int_equal(batch.m.sequence, 3);
-    assert_true(batch.m.gap);
+    answer(&batch, 3, false);
     assert_int_equal(stats().gaps, 1);
     flush();
 }
