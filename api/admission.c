@@ -226,7 +226,7 @@ void admission_disconnect(struct admission *a, struct conn *conn)
 static bool check_length(struct applicant *p)
 {
     struct request *r = p->r;
-    uint64_t max = p->api->settings.max_body_bytes;
+    uint64_t max = atomic_load(&p->api->longest);
     if (!r->chunked && !framing_has_length(&p->head->framing)) {
         r->problem.type = PROBLEM_LENGTH_REQUIRED;
     } else if (r->length > max) {

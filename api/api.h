@@ -34,7 +34,7 @@ struct settings {
     int64_t drain_us;
     int64_t drain_delay_us;
     uint64_t discard_bytes;
-    uint64_t max_body_bytes; /* the configured bound, or what a customer can stage if that is less */
+    uint64_t max_body_bytes; /* the configured bound, or what a customer can stage if that is less; see api.longest */
     struct limits limits;
     uint64_t max_output_bytes; /* of any format */
     size_t max_connections;
@@ -55,6 +55,8 @@ struct api {
     struct admission *admission;
     struct metering *metering;
     struct pipeline *pipeline;
+    _Atomic uint64_t
+        longest; /* body in bytes that is taken now: settings.max_body_bytes, or what a worker takes that takes less */
     struct poisoned *poisoned;
     struct http *http;
     struct listener *listener;

@@ -63,7 +63,7 @@ static int stage(void *arg, const void *data, size_t len)
 
 bool body_add(struct request *r, const void *data, size_t len)
 {
-    uint64_t max = r->api->settings.max_body_bytes;
+    uint64_t max = atomic_load_explicit(&r->api->longest, memory_order_relaxed);
     uint64_t received = atomic_fetch_add_explicit(&r->received, len, memory_order_relaxed) + len;
     if (received > max) {
         problem_set(&r->problem, PROBLEM_BODY_TOO_LARGE, "At most %" PRIu64 " bytes are taken.", max);

@@ -75,6 +75,7 @@ static int open_memory(struct api *api)
     /* What can never be staged is too large, whoever else is there. */
     if (api->settings.max_body_bytes > extents_customer_bytes(api->extents))
         api->settings.max_body_bytes = extents_customer_bytes(api->extents);
+    atomic_store(&api->longest, api->settings.max_body_bytes);
     return 0;
 }
 

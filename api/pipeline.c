@@ -11,6 +11,7 @@
 #include "cavage/err.h"
 #include "cavage/frame.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -76,9 +77,23 @@ static void fail(struct pipeline *p, const struct dispatch_action *a)
     answer(p, r, REQUEST_ANSWERED);
 }
 
+/* A worker drops the connection of whoever sends it more than it takes, and with it the jobs of others. The image was taken before the worker was known. */
+static void refuse_long(struct pipeline *p, int64_t now_us, struct request *r, uint64_t most)
+{
+    problem_set(&r->problem, PROBLEM_BODY_TOO_LARGE, "At most %" PRIu64 " bytes are taken.", most);
+    problem_set_limit(&r->problem, most, r->staged.bytes);
+    dispatch_cancel(p->dispatch, now_us, r->job);
+    answer(p, r, REQUEST_ANSWERED);
+}
+
 static void send_job(struct pipeline *p, int64_t now_us, const struct dispatch_action *a)
 {
     struct request *r = jobs_find(p->jobs, a->job);
+    uint64_t longest = p->places[a->peer].longest;
+    if (r && longest > 0 && r->staged.bytes > longest) {
+        refuse_long(p, now_us, r, longest);
+        return;
+    }
     if (r) {
         pipeline_note_send(r, a, now_us);
         overload_sent(p->api->overload, r);
@@ -132,8 +147,10 @@ static void hear(struct pipeline *p, int64_t now_us, const struct wire_status *m
 {
     struct peer *peer = peer_of(p, m->link);
     lender_hear(p->lender, m);
-    if (peer)
-        peer_hear(peer, now_us, &m->worker_boot);
+    if (!peer)
+        return;
+    pipeline_note_longest(p, m->link, m->longest);
+    peer_hear(peer, now_us, &m->worker_boot);
 }
 
 /* True: the message's memory belongs to a request now. */
@@ -334,6 +351,7 @@ void pipeline_on_poll(void *arg)
         } else {
             receive(p); /* results that came before the end still count */
             dispatch_peer_down(p->dispatch, now_us, i);
+            pipeline_note_longest(p, i, 0);
         }
     }
     pipeline_close_retired(p, now_us);

@@ -74,7 +74,7 @@ static bool concerns(const struct daemon *daemon, const struct conf_key *key)
     static const char *const of_api[] = {"staging", "queue", "usage"};
     const char *own = conf_key(daemon->spec->ops_listen)->section;
     bool mine = strcmp(key->section, "common") == 0 || strcmp(key->section, own) == 0;
-    if (strcmp(key->section, "limits") == 0)
+    if (strcmp(key->section, "limits") == 0 || key == conf_key(CONF_API_MAX_BODY_BYTES))
         mine = strcmp(own, "api") == 0 || strcmp(own, "worker") == 0;
     for (size_t i = 0; i < sizeof(of_api) / sizeof(of_api[0]) && !mine; i++)
         mine = strcmp(own, "api") == 0 && strcmp(key->section, of_api[i]) == 0;

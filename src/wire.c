@@ -178,6 +178,7 @@ static int put_status(const struct wire_status *m, Cavage__Status *p, uint64_t *
     memcpy(held, m->held, m->held_count * sizeof held[0]);
     p->n_held = m->held_count;
     p->held = held;
+    p->longest = m->longest;
     return ERR_OK;
 }
 
@@ -201,6 +202,7 @@ static int take_status(const Cavage__Status *p, struct wire_status *m)
     m->held_count = p->n_held;
     if (p->n_held > 0)
         memcpy(m->held, p->held, p->n_held * sizeof m->held[0]);
+    m->longest = p->longest;
     return ERR_OK;
 }
 

@@ -78,6 +78,7 @@ static void send_result(struct supervisor *s, size_t api, struct wire_result *r,
     int64_t now_us = clock_monotonic_us();
     credit_set_busy(s->credit, now_us, pool_busy(s->pool), s->load_permille);
     credit_status(s->credit, now_us, api, &r->status);
+    r->status.longest = s->max_body;
     int err = wire_pack_result(r, body_len, bus_alloc, &data, &len, &room);
     if (!err) {
         if (body_len > 0)
@@ -104,6 +105,7 @@ static void send_status(struct supervisor *s, int64_t now_us, size_t api)
     uint8_t *data;
     size_t len;
     credit_status(s->credit, now_us, api, &m);
+    m.longest = s->max_body;
     /* What waits for this API is older, and says more; the next status is 250 ms away. */
     if (!peers_waits(s->peers, api) && wire_pack_status(&m, bus_alloc, &data, &len) == 0)
         (void)peers_send(s->peers, api, data, len);

@@ -75,6 +75,7 @@ struct wire_status {
     uint64_t limit;
     size_t held_count;            /* 0 .. WIRE_HELD_MAX */
     uint64_t held[WIRE_HELD_MAX]; /* ascending */
+    uint64_t longest;             /* image, in bytes; 0: not told */
 };
 
 struct wire_job {

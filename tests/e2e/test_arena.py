@@ -155,17 +155,26 @@ def test_a_worker_without_a_link_gets_its_images_in_messages(make_system):
 
 
 @pytest.mark.parametrize("env", [{}, BY_MESSAGE], ids=["reference", "message"])
-def test_an_image_too_long_for_its_worker_is_not_sent_for_ever(make_system, env):
-    """Whose configuration allows less than the API's."""
+def test_an_image_too_long_for_its_worker_is_refused(make_system, env):
+    """Whose configuration allows less than the API's: it would cut the connection, and with it go the jobs of others."""
     running = make_system(env=env)
     key = running.new_customer("long")
+    assert running.post("/v1/resize?width=50", LARGE, key).status_code == 200
     running.worker.stop()
+    before = lent(running.api)
     running.worker.env["CAVAGE_API_MAX_BODY_BYTES"] = "65536"
     running.worker.start()
     running.wait_serving()
-    wait_readers(running.api, 0 if env else 1)
-    assert running.post("/v1/resize?width=50", LARGE, key).status_code == 503
-    assert lent(running.api) == (0 if env else 2)
+    refused = running.post("/v1/resize?width=50", LARGE, key)
+    assert refused.status_code == 413 and refused.json()["limit"] == 65536, refused.text
+    chunks = iter([LARGE[:60_000], LARGE[60_000:]])
+    assert running.post("/v1/resize?width=50", chunks, key).status_code == 413
+    assert lent(running.api) == before
+    assert [told["bytes"] for told in running.api.events("bodies_bounded")] == [65536]
+    running.worker.stop()
+    del running.worker.env["CAVAGE_API_MAX_BODY_BYTES"]
+    running.worker.start()
+    wait_until(lambda: running.post("/v1/resize?width=50", LARGE, key).status_code == 200, "long images to be taken again")
     wait_until(lambda: gauges(running.api) == (0, 0), "all extents to be free")
 
 

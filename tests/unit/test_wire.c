@@ -33,7 +33,8 @@ static struct wire_status status_make(size_t held)
                             .version = "0.1.0",
                             .seen = 8,
                             .limit = 9,
-                            .held_count = held};
+                            .held_count = held,
+                            .longest = 10};
     for (size_t i = 0; i < held; i++)
         m.held[i] = ((uint64_t)1 << 61) + i;
     return m;
@@ -173,6 +174,7 @@ static void assert_same_status(const struct wire_status *a, const struct wire_st
     assert_int_equal(a->held_count, b->held_count);
     for (size_t i = 0; i < a->held_count; i++)
         assert_int_equal(a->held[i], b->held[i]);
+    assert_int_equal(a->longest, b->longest);
 }
 
 #define REFUSED(kind, change)                                \
