@@ -314,18 +314,20 @@ static void job_cancel_running(struct jobs *jobs, struct job *j)
     pool_hurry(jobs->pool, &j->pool, CANCELLED_GRACE_US);
 }
 
-static struct job *list_find(const struct list *l, const struct id *api_boot, uint64_t sequence)
+/* An API that comes by another link begins its sequences anew. */
+static struct job *list_find(const struct list *l, const struct wire_cancel *m)
 {
     for (struct job *j = l->first; j; j = j->next)
-        if (j->wire.sequence == sequence && id_equal(&j->wire.api_boot, api_boot))
+        if (j->wire.sequence == m->sequence && j->wire.link == m->link && j->wire.job == m->job &&
+            id_equal(&j->wire.api_boot, &m->api_boot))
             return j;
     return NULL;
 }
 
-void jobs_cancel(struct jobs *jobs, const struct id *api_boot, uint64_t sequence)
+void jobs_cancel(struct jobs *jobs, const struct wire_cancel *m)
 {
-    struct job *waiting = list_find(&jobs->waiting, api_boot, sequence);
-    struct job *running = list_find(&jobs->running, api_boot, sequence);
+    struct job *waiting = list_find(&jobs->waiting, m);
+    struct job *running = list_find(&jobs->running, m);
     if (waiting)
         job_cancel_waiting(jobs, waiting);
     if (running)

@@ -39,7 +39,7 @@ void jobs_free(struct jobs *jobs);
 int jobs_add(struct jobs *jobs, int64_t now_us, size_t api, const struct wire_job *m, uint8_t *message,
              const struct input *image);
 /* Nobody waits for it any more. Unknown ones are ignored. */
-void jobs_cancel(struct jobs *jobs, const struct id *api_boot, uint64_t sequence);
+void jobs_cancel(struct jobs *jobs, const struct wire_cancel *m);
 /* All jobs of an API that is gone. */
 void jobs_forget_api(struct jobs *jobs, size_t api);
 /* The arena of an API is gone. Jobs that wait and whose image is there end as not started; those that run have their copy, and are not begun again. Nothing reads

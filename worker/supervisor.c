@@ -195,7 +195,7 @@ static void on_cancel(struct supervisor *s, const struct frame *f, const struct 
     if (wire_unpack_cancel(f, &m) || !is_of(from, &m.api_boot) || !id_equal(&m.worker_boot, &s->boot))
         refuse(s);
     else
-        jobs_cancel(s->jobs, &m.api_boot, m.sequence);
+        jobs_cancel(s->jobs, &m);
 }
 
 static void take_message(struct supervisor *s, uint8_t *data, size_t len, const struct bus_from *from)
