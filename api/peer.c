@@ -20,6 +20,8 @@ struct peer {
     bool connected;
     struct id met; /* over tcp, the worker's boot; zero: not known */
     int64_t heard_us;
+    struct id greeter; /* who told its boot last; zero: nobody */
+    int64_t greeted_us;
     struct dispatch_action hello; /* the last one */
     struct loop_watch *watch;     /* while something waits */
     size_t head, count;
@@ -73,48 +75,71 @@ static void stop_waiting(struct peer *peer)
 void peer_clear(struct peer *peer)
 {
     stop_waiting(peer);
-    peer->met = (struct id){{0}};
+    peer->met = peer->greeter = (struct id){{0}};
+}
+
+/* A worker that was silent for long may be another one by now. */
+static bool is_fresh(int64_t now_us, int64_t heard_us)
+{
+    return now_us - heard_us < DISPATCH_SILENCE_US;
+}
+
+bool peer_has_met(const struct peer *peer, int64_t now_us, const struct id *boot)
+{
+    return is_fresh(now_us, peer->heard_us) && id_equal(&peer->met, boot);
+}
+
+static bool has_met_any(const struct peer *peer, int64_t now_us)
+{
+    return is_fresh(now_us, peer->heard_us) && !id_is_zero(&peer->met);
 }
 
 void peer_meet(struct peer *peer, int64_t now_us, const struct id *boot)
 {
-    peer->met = *boot;
-    peer->heard_us = now_us;
+    if (has_met_any(peer, now_us) && !id_equal(&peer->met, boot))
+        return;
+    peer->greeter = *boot;
+    peer->greeted_us = now_us;
     if (peer->hello.type == DISPATCH_HELLO)
         peer_send(peer, &peer->hello);
 }
 
 void peer_hear(struct peer *peer, int64_t now_us, const struct id *boot)
 {
+    if (id_equal(&peer->greeter, boot))
+        peer->met = *boot;
     if (id_equal(&peer->met, boot))
         peer->heard_us = now_us;
 }
 
-/* Whom a frame is sealed for. A worker that was silent for long may be another one by now. */
+/* Whom a frame is sealed for. */
 static struct id receiver_of(const struct peer *peer, const struct dispatch_action *action)
 {
+    int64_t now_us = clock_monotonic_us();
     if (action->type != DISPATCH_HELLO)
         return action->worker_boot;
-    bool heard = clock_monotonic_us() - peer->heard_us < DISPATCH_SILENCE_US;
-    return heard ? peer->met : (struct id){{0}};
+    if (has_met_any(peer, now_us))
+        return peer->met;
+    return is_fresh(now_us, peer->greeted_us) ? peer->greeter : (struct id){{0}};
 }
 
-/* Send one; false: the socket takes none now. */
-static bool send_one(struct peer *peer, const struct dispatch_action *action)
+/* Send one, or leave it out when it is of no use any more. ERR_AGAIN: the socket takes none now. */
+static int send_one(struct peer *peer, const struct dispatch_action *action)
 {
     size_t len;
     if (!bus_push_ready(peer->push))
-        return false;
+        return ERR_AGAIN;
     uint8_t *frame = peer->build(peer->arg, action, &len);
     if (!frame)
-        return true;
+        return 0;
     struct id receiver = receiver_of(peer, action);
     bus_push_to(peer->push, &receiver);
-    if (bus_send(peer->push, frame, len) == 0)
-        return true;
+    int err = bus_send(peer->push, frame, len);
+    if (!err)
+        return 0;
     bus_free(frame);
     peer->unsent(peer->arg, action);
-    return false;
+    return err;
 }
 
 static void on_writable(void *arg, int fd, uint32_t events)
@@ -123,7 +148,8 @@ static void on_writable(void *arg, int fd, uint32_t events)
     (void)fd;
     (void)events;
     while (peer->count > 0) {
-        if (!send_one(peer, &peer->waiting[peer->head]))
+        /* One that fails for good is left out: the worker's STATUS will tell that it did not get it. */
+        if (send_one(peer, &peer->waiting[peer->head]) == ERR_AGAIN)
             return;
         peer->head = (peer->head + 1) % WAITING_MAX;
         peer->count--;
@@ -137,12 +163,13 @@ int peer_send(struct peer *peer, const struct dispatch_action *action)
         return ERR_CLOSED;
     if (action->type == DISPATCH_HELLO)
         peer->hello = *action;
-    if (peer->count == 0 && send_one(peer, action))
-        return 0;
+    int err = peer->count == 0 ? send_one(peer, action) : ERR_AGAIN;
+    if (err != ERR_AGAIN)
+        return err;
     if (peer->count == WAITING_MAX)
         return ERR_FULL;
     if (!peer->watch) {
-        int err = loop_watch(peer->loop, bus_push_fd(peer->push), EPOLLIN, on_writable, peer, &peer->watch);
+        err = loop_watch(peer->loop, bus_push_fd(peer->push), EPOLLIN, on_writable, peer, &peer->watch);
         if (err)
             return err;
     }

@@ -21,7 +21,7 @@ typedef uint8_t *(*peer_build_fn)(void *arg, const struct dispatch_action *actio
 typedef void (*peer_unsent_fn)(void *arg, const struct dispatch_action *action);
 
 /* Connect to a worker's address; seal, for tcp, is borrowed, and may be NULL. Over tcp all but HELLO is sealed for the boot that the action names;
- * HELLO for the boot that was met and heard of late, else for nobody, which a worker answers with its boot. */
+ * HELLO for the boot that was met, or told its boot, of late, else for nobody, which a worker answers with its boot. */
 int peer_open(struct loop *loop, const char *address, struct seal *seal, peer_build_fn build, peer_unsent_fn unsent,
               void *arg, struct peer **out);
 void peer_close(struct peer *peer);
@@ -29,12 +29,15 @@ void peer_close(struct peer *peer);
 /* Whether the connection stands now, and whether that is a change since the last call. */
 bool peer_poll(struct peer *peer, bool *changed);
 /* Send, or keep for when the socket takes more: a message larger than the kernel's buffer keeps it busy for a moment. Order is kept.
- * ERR_CLOSED: not connected, or NULL. ERR_FULL: too much waits. */
+ * ERR_CLOSED: not connected, or NULL. ERR_FULL: too much waits. Others: it cannot be sent. */
 int peer_send(struct peer *peer, const struct dispatch_action *action);
-/* The worker told its boot: say HELLO to it again, by name. */
+/* A worker told its boot: say HELLO to it again, by name. It is met when it answers that. While the one that was met is heard, no other is believed: a
+ * HELLO for nobody, kept by somebody and sent to another worker, makes that one tell its boot too. */
 void peer_meet(struct peer *peer, int64_t now_us, const struct id *boot);
-/* A message of this boot came. */
+/* A message of this boot came, for this link. */
 void peer_hear(struct peer *peer, int64_t now_us, const struct id *boot);
+/* Whether this boot was met, and heard of late. */
+bool peer_has_met(const struct peer *peer, int64_t now_us, const struct id *boot);
 /* Forget what waits, and who was met. */
 void peer_clear(struct peer *peer);
 

@@ -191,6 +191,15 @@ static bool take_status(struct pipeline *p, int64_t now_us, const struct frame *
     return true;
 }
 
+/* A worker that is spoken to by another link has two addresses, or somebody sent it what was meant for the worker of this one. */
+static bool is_met_elsewhere(const struct pipeline *p, int64_t now_us, uint32_t link, const struct id *boot)
+{
+    for (size_t i = 0; i < p->place_count; i++)
+        if (i != link && p->places[i].peer && peer_has_met(p->places[i].peer, now_us, boot))
+            return true;
+    return false;
+}
+
 /* Our HELLO came back with the boot of the worker that read it. */
 static bool take_greeting(struct pipeline *p, int64_t now_us, const struct frame *f, const struct bus_from *from)
 {
@@ -198,7 +207,8 @@ static bool take_greeting(struct pipeline *p, int64_t now_us, const struct frame
     if (!from->sealed || wire_unpack_hello(f, &m) != 0 || !is_of(from, &m.worker_boot) ||
         !id_equal(&m.api_boot, &p->boot) || !peer_of(p, m.link))
         return false;
-    peer_meet(peer_of(p, m.link), now_us, &m.worker_boot);
+    if (!is_met_elsewhere(p, now_us, m.link, &m.worker_boot))
+        peer_meet(peer_of(p, m.link), now_us, &m.worker_boot);
     return true;
 }
 

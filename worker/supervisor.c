@@ -138,8 +138,10 @@ static void on_hello(struct supervisor *s, int64_t now_us, const struct frame *f
             refuse(s);
         return;
     }
-    if (credit_hello(s->credit, now_us, &m, &api, &is_new)) {
-        refuse(s);
+    int err = credit_hello(s->credit, now_us, &m, &api, &is_new);
+    if (err) {
+        if (err != ERR_EXISTS) /* it knows us by two addresses, and says HELLO to both */
+            refuse(s);
         return;
     }
     arenas_meet(s->arenas, api, &m);

@@ -253,6 +253,28 @@ def test_usage_that_comes_again_is_counted_once(make_system):
     acks.close()
 
 
+def test_hello_that_is_sent_to_another_worker_too_harms_nobody(make_system):
+    """It names nobody, so each worker that has not had it tells its boot; the API believes the one that answers it."""
+    running = make_system(transport="tcp", workers=2)
+    key = running.new_customer("c")
+    relay = raw_bus.Relay(running.job_addresses[0])
+    running.api.stop()
+    running.api.env["CAVAGE_API_WORKERS"] = f"{relay.endpoint} {running.job_addresses[1]}"
+    running.api.start()
+
+    def unnamed():
+        return [data for data in relay.messages() if data[-28:-12] == bytes(16)]
+
+    wait_until(lambda: running.api.metric("cavage_workers_up") == 2, "both workers to be up")
+    opened = sealed(running.workers[0], "opened")
+    hellos = wait_until(unnamed, "a HELLO")
+    raw_bus.send(running.job_addresses[1], *hellos)
+    wait_until(lambda: sealed(running.workers[0], "opened") > opened + 8, "HELLOs to the worker that they were for")
+    assert sealed(running.workers[0], "not_for_us") == 0 and len(unnamed()) == len(hellos)
+    assert running.post("/v1/resize?width=40", PHOTO, key).status_code == 200
+    relay.close()
+
+
 def fake_seal(sender, receiver, counter=1, key=1, cipher=2):
     """68 bytes that look like a seal."""
     return os.urandom(16) + struct.pack("<Q", counter) + sender + receiver + struct.pack("<IB3x", key, cipher) + b"CVS1"
