@@ -9,6 +9,7 @@
 #include "peer.h"
 #include "pipeline.h"
 
+#include "cavage/backoff.h"
 #include "cavage/bus.h"
 #include "cavage/clock.h"
 
@@ -41,7 +42,7 @@ struct pipeline {
     struct place *places; /* of DISPATCH_PEERS_MAX; their index is that of dispatch */
     size_t place_count;
     struct loop_timer *retry; /* armed while something that is listed could not be connected to */
-    int64_t retry_us;
+    struct backoff backoff;
     size_t left_out; /* addresses without a place, as logged */
     struct loop_timer *tick;
     struct loop_timer *poll;

@@ -12,9 +12,6 @@
 
 static const char tcp[] = "tcp://";
 
-/* Between two tries to connect what could not be, doubling. */
-static const int64_t retry_first_us = 100 * 1000, retry_max_us = 5 * 1000 * 1000;
-
 static bool is_name(const char *endpoint)
 {
     return strncmp(endpoint, tcp, strlen(tcp)) == 0 && net_check(endpoint + strlen(tcp)) != ERR_OK;
@@ -171,7 +168,7 @@ static void list_all(struct pipeline *p)
     names_each(p->names, list_found, &l);
     tell_left_out(p, l.left_out);
     if (l.failed)
-        loop_timer_at(p->retry, clock_monotonic_us() + p->retry_us);
+        loop_timer_at(p->retry, clock_monotonic_us() + backoff_next(&p->backoff, 0));
     else
         loop_timer_cancel(p->retry);
 }
@@ -179,14 +176,13 @@ static void list_all(struct pipeline *p)
 static void on_names_changed(void *arg)
 {
     struct pipeline *p = arg;
-    p->retry_us = retry_first_us;
+    p->backoff = (struct backoff){0};
     list_all(p);
 }
 
 static void on_retry(void *arg)
 {
     struct pipeline *p = arg;
-    p->retry_us = p->retry_us * 2 < retry_max_us ? p->retry_us * 2 : retry_max_us;
     list_all(p);
 }
 

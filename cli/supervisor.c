@@ -2,7 +2,7 @@
 /* One state machine for each daemon: started, watched, started again, stopped. */
 #include "supervisor.h"
 
-#include "backoff.h"
+#include "cavage/backoff.h"
 #include "cavage/clock.h"
 #include "cavage/err.h"
 #include "cavage/fs.h"
@@ -150,7 +150,7 @@ static const char *hopeless(const struct daemon_child *child, const siginfo_t *i
         return "does not accept its options or its configuration; the line before this one tells why";
     if (info->si_code == CLD_EXITED && info->si_status == EXIT_NO_EXEC)
         return "could not be executed; it belongs in the same folder as cavage";
-    return child->backoff.deaths >= DEATHS_MAX ? "failed again and again before it was ready" : NULL;
+    return child->backoff.failures >= DEATHS_MAX ? "failed again and again before it was ready" : NULL;
 }
 
 static void on_exit_event(void *arg, int fd, uint32_t events)

@@ -4,6 +4,8 @@
 
 #include "worker_metrics.h"
 
+#include "cavage/backoff.h"
+#include "cavage/clock.h"
 #include "cavage/credit.h"
 #include "cavage/err.h"
 #include "cavage/frame.h"
@@ -28,6 +30,9 @@ struct link {
     struct loop_watch *watch;
     struct wire_arena arena; /* number 0: asked for */
     const uint8_t *memory;   /* NULL: not mapped */
+    int err;                 /* why it could not be had last time, as logged */
+    struct backoff backoff;
+    int64_t retry_at_us;
 };
 
 struct arenas {
@@ -70,7 +75,7 @@ static void unmap(const uint8_t *memory, size_t bytes)
     munmap(u.out, bytes);
 }
 
-/* The hang-up tells the API that nothing is read any more: the memory goes first. */
+/* The hang-up tells the API that nothing is read any more: the memory goes first. When to ask again is kept. */
 static void link_close(struct link *link)
 {
     if (link->memory)
@@ -79,17 +84,31 @@ static void link_close(struct link *link)
         loop_unwatch(link->watch);
     if (link->fd >= 0)
         close(link->fd);
-    *link = (struct link){.owner = link->owner, .api = link->api, .fd = -1};
+    link->memory = NULL;
+    link->watch = NULL;
+    link->fd = -1;
+    link->arena = (struct wire_arena){0};
     count(link->owner);
 }
 
-static void link_lose(struct link *link, const char *reason)
+static void link_fail(struct link *link, int err)
+{
+    if (err != link->err)
+        log_warn("arena_unlinked", "an API's staging arena cannot be read, so images come in messages",
+                 LOG_U("api", link->api), LOG_S("reason", err_text(err)));
+    link->err = err;
+    link->retry_at_us = clock_monotonic_us() + backoff_next(&link->backoff, 0);
+}
+
+static void link_lose(struct link *link, int err)
 {
     struct arenas *a = link->owner;
     if (link->memory) {
         log_info("arena_lost", "an API's staging arena can be read no more", LOG_U("api", link->api),
-                 LOG_S("reason", reason));
+                 LOG_S("reason", err_text(err)));
         a->config.lost(a->config.arg, link->api);
+    } else {
+        link_fail(link, err);
     }
     link_close(link);
 }
@@ -169,32 +188,41 @@ static void on_link(void *arg, int fd, uint32_t events)
     if (err == ERR_AGAIN)
         return;
     if (err) {
-        link_lose(link, err_text(err));
+        link_lose(link, err);
         return;
     }
+    link->err = ERR_OK;
+    link->backoff = (struct backoff){0};
     count(link->owner);
     log_info("arena_linked", "images of an API are read where it staged them", LOG_U("api", link->api),
              LOG_U("bytes", bytes_of(link)));
 }
 
-void arenas_meet(struct arenas *a, size_t api, const struct wire_hello *m)
+void arenas_meet(struct arenas *a, int64_t now_us, size_t api, const struct wire_hello *m)
 {
     char path[WIRE_ARENA_PATH_SIZE];
     struct link *link = &a->of[api];
-    if (!m->lends || link->fd >= 0 || !wire_arena_path(m->result_address, path))
+    if (!m->lends || link->fd >= 0 || now_us < link->retry_at_us || !wire_arena_path(m->result_address, path))
         return;
-    if (seqpacket_connect(path, &link->fd)) {
+    int err = seqpacket_connect(path, &link->fd);
+    if (err) {
         link->fd = -1;
+        link_fail(link, err);
         return;
     }
     link->arena = (struct wire_arena){.api_boot = m->api_boot, .worker_boot = a->config.boot};
-    if (say(link) || loop_watch(a->config.loop, link->fd, EPOLLIN, on_link, link, &link->watch))
-        link_close(link);
+    err = say(link);
+    if (!err)
+        err = loop_watch(a->config.loop, link->fd, EPOLLIN, on_link, link, &link->watch);
+    if (err)
+        link_lose(link, err);
 }
 
 void arenas_leave(struct arenas *a, size_t api)
 {
-    link_close(&a->of[api]);
+    struct link *link = &a->of[api];
+    link_close(link);
+    *link = (struct link){.owner = a, .api = api, .fd = -1};
 }
 
 void arenas_free(struct arenas *a)

@@ -30,8 +30,9 @@ int arenas_new(const struct arenas_config *config, struct arenas **out);
 /* Nothing reads from them any more. */
 void arenas_free(struct arenas *a);
 
-/* An API said HELLO. If it lends, and there is no link to it, ask for one; it is there when the API has answered. */
-void arenas_meet(struct arenas *a, size_t api, const struct wire_hello *m);
+/* An API said HELLO. If it lends, and there is no link to it, ask for one; it is there when the API has answered. What could not be had is asked for again
+ * 100 ms later at the soonest, then 200 ms … up to 5 s. */
+void arenas_meet(struct arenas *a, int64_t now_us, size_t api, const struct wire_hello *m);
 /* The API is forgotten, and nothing reads from its arena any more. */
 void arenas_leave(struct arenas *a, size_t api);
 

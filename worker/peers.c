@@ -2,6 +2,7 @@
 /* PUSH sockets to the APIs, each with a short queue in order. */
 #include "peers.h"
 
+#include "cavage/backoff.h"
 #include "cavage/bus.h"
 #include "cavage/err.h"
 #include "cavage/log.h"
@@ -9,8 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Between two tries to open a socket that could not be, doubling. */
-static const int64_t retry_first_us = 100 * 1000, retry_max_us = 5 * 1000 * 1000;
+enum { CONNECTING_US = 1000 * 1000 }; /* by then a socket is connected, or nobody is there */
 
 struct message {
     struct message *next;
@@ -21,9 +21,11 @@ struct message {
 struct peer {
     char address[WIRE_ADDRESS_SIZE]; /* empty: not wanted */
     struct id boot;
-    struct bus_push *push;         /* NULL: not wanted, or it could not be opened, and then: */
-    int err;                       /* why, as logged */
-    int64_t retry_us, retry_at_us; /* after the next failure; when to try next */
+    struct bus_push *push; /* NULL: not wanted, or it could not be opened, and then: */
+    int err;               /* why, as logged */
+    struct backoff backoff;
+    int64_t retry_at_us;
+    int64_t opened_us;
     struct message *first;
     struct message **last;
     size_t waiting;
@@ -67,13 +69,13 @@ static bool is_due(const struct peer *p, int64_t now_us)
 static int try_open(struct peers *peers, struct peer *p, int64_t now_us)
 {
     int err = bus_push_open(p->address, peers->seal, &p->push);
+    p->opened_us = now_us;
     if (!err) {
         bus_push_to(p->push, &p->boot);
         log_info("api_connected", "an API says hello", LOG_S("address", p->address));
     } else {
         p->push = NULL;
-        p->retry_at_us = now_us + p->retry_us;
-        p->retry_us = p->retry_us * 2 < retry_max_us ? p->retry_us * 2 : retry_max_us;
+        p->retry_at_us = now_us + backoff_next(&p->backoff, 0);
     }
     if (err && err != p->err)
         log_error("results_unreachable", "cannot connect to an API's result address", LOG_S("address", p->address),
@@ -91,7 +93,7 @@ int peers_open(struct peers *peers, size_t index, int64_t now_us, const char *ad
     memcpy(p->address, address, strlen(address) + 1);
     p->boot = *boot;
     p->err = 0;
-    p->retry_us = retry_first_us;
+    p->backoff = (struct backoff){0};
     return try_open(peers, p, now_us);
 }
 
@@ -204,4 +206,14 @@ size_t peers_backlog(const struct peers *peers)
         if (peers->of[i].first && bus_push_connected(peers->of[i].push))
             n += peers->of[i].waiting;
     return n;
+}
+
+bool peers_may_send(const struct peers *peers, int64_t now_us)
+{
+    for (size_t i = 0; i < peers->count && peers->waiting > 0; i++) {
+        const struct peer *p = &peers->of[i];
+        if (p->first && (now_us - p->opened_us < CONNECTING_US || bus_push_connected(p->push)))
+            return true;
+    }
+    return false;
 }

@@ -33,5 +33,7 @@ size_t peers_flush(struct peers *peers);
 bool peers_waits(const struct peers *peers, size_t index);
 /* Messages that wait for peers whose connection stands. */
 size_t peers_backlog(const struct peers *peers);
+/* Whether something waits that may go any moment: its connection stands, or was begun of late. */
+bool peers_may_send(const struct peers *peers, int64_t now_us);
 
 #endif

@@ -144,7 +144,7 @@ static void on_hello(struct supervisor *s, int64_t now_us, const struct frame *f
             refuse(s);
         return;
     }
-    arenas_meet(s->arenas, api, &m);
+    arenas_meet(s->arenas, now_us, api, &m);
     if (is_new)
         (void)peers_open(s->peers, api, now_us, m.result_address, &m.api_boot);
 }
@@ -271,7 +271,7 @@ static void go_on(struct supervisor *s)
     tell_apis(s, now_us);
     int64_t next = sooner(credit_next_us(s->credit), greetings_next_us(s->greetings, now_us));
     next = sooner(next, peers_next_us(s->peers));
-    if (peers_backlog(s->peers) > 0)
+    if (peers_may_send(s->peers, now_us))
         next = sooner(next, now_us + FLUSH_US);
     if (s->draining && drain_over(s, now_us))
         daemon_drained(s->daemon);

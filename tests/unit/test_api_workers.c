@@ -113,7 +113,7 @@ static void close_pipeline(struct test *t)
 
 static bool tried_thrice(struct test *t)
 {
-    return t->pipeline.retry_us >= 400 * 1000;
+    return t->pipeline.backoff.failures >= 3;
 }
 
 static bool connects(struct test *t)

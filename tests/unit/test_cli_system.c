@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "admin.h"
-#include "backoff.h"
+#include "cavage/backoff.h"
 #include "cavage/conf.h"
 #include "cavage/err.h"
 #include "cavage/fs.h"
@@ -30,7 +30,7 @@ static void test_backoff_doubles_up_to_its_bound(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++)
         assert_int_equal(backoff_next(&backoff, 0), expected[i]);
-    assert_int_equal(backoff.deaths, 8);
+    assert_int_equal(backoff.failures, 8);
 }
 
 static void test_backoff_begins_anew_after_a_long_life(void **state)
@@ -40,7 +40,7 @@ static void test_backoff_begins_anew_after_a_long_life(void **state)
     backoff_next(&backoff, 0);
     assert_int_equal(backoff_next(&backoff, BACKOFF_RESET_US - 1), 200000);
     assert_int_equal(backoff_next(&backoff, BACKOFF_RESET_US), 100000);
-    assert_int_equal(backoff.deaths, 1);
+    assert_int_equal(backoff.failures, 1);
 }
 
 static void test_environment_overrides_replace(void **state)

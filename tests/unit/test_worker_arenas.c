@@ -3,6 +3,8 @@
 #include "arenas.h"
 #include "worker_metrics.h"
 
+#include "cavage/backoff.h"
+#include "cavage/clock.h"
 #include "cavage/err.h"
 #include "cavage/extents.h"
 #include "cavage/frame.h"
@@ -81,6 +83,12 @@ static int teardown(void **state)
     return 0;
 }
 
+/* Later than anything is put off to. */
+static int64_t later_us(void)
+{
+    return clock_monotonic_us() + BACKOFF_MAX_US;
+}
+
 /* The API's end of a link that was asked for. */
 static int asked(struct fixture *f)
 {
@@ -89,7 +97,7 @@ static int asked(struct fixture *f)
     struct frame frame;
     struct wire_arena m;
     int fd;
-    arenas_meet(f->arenas, API, &f->hello);
+    arenas_meet(f->arenas, later_us(), API, &f->hello);
     assert_int_equal(seqpacket_accept(f->listener, &fd), ERR_OK);
     assert_int_equal(seqpacket_recv(fd, data, sizeof(data), MSG_DONTWAIT, &len, NULL, 0, &count), ERR_OK);
     assert_int_equal(frame_parse(data, len, 0, &frame), ERR_OK);
@@ -233,6 +241,8 @@ static void refused(struct fixture *f, const struct wire_arena *m, int arena, si
     assert_int_equal(metrics_get(f->metrics, METRIC_ARENAS), 0);
     assert_int_equal(f->lost, 0);
     close(fd);
+    arenas_meet(f->arenas, clock_monotonic_us() + 1000, API, &f->hello); /* not at once */
+    assert_int_equal(seqpacket_accept(f->listener, &fd), ERR_AGAIN);
 }
 
 static void test_bad_offers_are_refused(void **state)
@@ -268,17 +278,17 @@ static void test_only_apis_that_lend_are_asked(void **state)
     int fd;
     struct wire_hello m = f->hello;
     m.lends = false;
-    arenas_meet(f->arenas, API, &m);
+    arenas_meet(f->arenas, later_us(), API, &m);
     m = f->hello;
     snprintf(m.result_address, sizeof(m.result_address), "tcp://127.0.0.1:1");
-    arenas_meet(f->arenas, API, &m);
+    arenas_meet(f->arenas, later_us(), API, &m);
     snprintf(m.result_address, sizeof(m.result_address), "ipc://%s/none", f->folder);
-    arenas_meet(f->arenas, API, &m);
+    arenas_meet(f->arenas, later_us(), API, &m);
     memset(m.result_address + 6, 'x', sizeof(m.result_address) - 7);
-    arenas_meet(f->arenas, API, &m);
+    arenas_meet(f->arenas, later_us(), API, &m);
     assert_int_equal(seqpacket_accept(f->listener, &fd), ERR_AGAIN);
     int link = linked(f);
-    arenas_meet(f->arenas, API, &f->hello); /* it is there already */
+    arenas_meet(f->arenas, later_us(), API, &f->hello); /* it is there already */
     assert_int_equal(seqpacket_accept(f->listener, &fd), ERR_AGAIN);
     close(link);
 }

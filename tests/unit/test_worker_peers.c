@@ -111,6 +111,21 @@ static void test_peer_that_could_not_be_opened_is_tried_again(void **state)
     bus_pull_close(pull);
 }
 
+static void test_what_waits_for_a_connection_may_go_any_moment(void **state)
+{
+    (void)state;
+    struct peers *peers;
+    int64_t now_us = 1000;
+    assert_int_equal(peers_new(1, 8, NULL, &peers), ERR_OK);
+    assert_int_equal(peers_open(peers, 0, now_us, address, &boot), ERR_OK);
+    assert_false(peers_may_send(peers, now_us));
+    assert_int_equal(peers_send(peers, 0, message(1), 1), ERR_OK);
+    assert_int_equal(peers_backlog(peers), 0);
+    assert_true(peers_may_send(peers, now_us));
+    assert_false(peers_may_send(peers, now_us + 1000 * 1000)); /* nobody is there */
+    peers_free(peers);
+}
+
 static void test_peer_that_is_closed_is_not_tried_again(void **state)
 {
     (void)state;
@@ -170,6 +185,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_peer_that_could_not_be_opened_is_tried_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_waits_for_a_connection_may_go_any_moment, setup, teardown),
         cmocka_unit_test_setup_teardown(test_peer_that_is_closed_is_not_tried_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_cannot_be_sent_any_more_is_dropped_and_counted, setup, teardown),
     };
