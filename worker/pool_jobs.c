@@ -185,7 +185,9 @@ static int take_outputs(const struct limits *limits, const struct slot *s, const
     size_t total = 0;
     for (size_t i = 0; i < count; i++)
         total += outputs[i].len;
-    uint8_t *copy = total > 0 ? malloc(total) : NULL;
+    if (total == 0)
+        return ERR_CORRUPT;
+    uint8_t *copy = malloc(total);
     if (!copy)
         return ERR_NOMEM;
     int err = 0;
@@ -218,7 +220,10 @@ static int result_of(const struct limits *limits, struct slot *s, const struct c
     s->output_used = a->len;
     if (a->outcome != OUTCOME_OK || job->operation == OPERATION_INFO)
         return 0;
-    return take_outputs(limits, s, a, r);
+    int err = take_outputs(limits, s, a, r);
+    if (err == ERR_NOMEM) /* ours: neither the image nor the converter is to blame */
+        *r = (struct pool_result){.outcome = OUTCOME_LOST};
+    return err == ERR_NOMEM ? 0 : err;
 }
 
 /* Codecs leak and heaps fragment: nobody converts for ever. */
