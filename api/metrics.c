@@ -150,7 +150,7 @@ const struct metric_def api_metric_defs[API_METRICS] = {
     [API_COST_RATIO + IMAGE_TIFF] = COST_RATIO("tiff"),
     [API_COST_RATIO + IMAGE_SVG] = COST_RATIO("svg"),
     [API_REQUEUED] =
-        COUNTER("cavage_jobs_requeued_total", "Jobs queued again after their worker was lost or refused them."),
+        COUNTER("cavage_jobs_requeued_total", "Jobs queued again after their worker was lost, or lost them."),
     [API_JOBS_HEDGED] = COUNTER("cavage_jobs_hedged_total", "Jobs of which a second copy was sent."),
     [API_RETRIES_DENIED] = COUNTER("cavage_retries_denied_total", "Lost jobs that were not tried again."),
     [API_LATE_RESULTS] = COUNTER("cavage_late_results_total", "Results of jobs that were answered already."),
@@ -230,7 +230,6 @@ static void update_forecast(struct api *api, struct metrics *m)
     int64_t permille[IMAGE_FORMAT_COUNT];
     overload_stats(api->overload, &stats);
     overload_ratios(api->overload, permille);
-    metrics_set(m, API_CAPACITY, (int64_t)stats.slots_milli * 1000);
     for (size_t lane = 0; lane < LANES; lane++) {
         metrics_set(m, API_FORECAST_WAIT + lane, stats.wait_us[lane]);
         metrics_set(m, API_SERVICE_P99 + lane, stats.service_us[lane]);
@@ -258,6 +257,7 @@ void metrics_update(struct api *api, const struct dispatch_stats *stats)
     metrics_set(m, API_IN_FLIGHT, (int64_t)(stats->queued + stats->sent));
     metrics_set(m, API_WORKERS, (int64_t)stats->peers_up);
     metrics_set(m, API_SLOTS, stats->slots);
+    metrics_set(m, API_CAPACITY, (int64_t)stats->own_slots_milli * 1000); /* shown in seconds, so in millionths */
     metrics_set(m, API_BUSY, stats->busy);
     follow(m, API_REQUEUED, stats->requeued);
     follow(m, API_JOBS_HEDGED, stats->hedged);

@@ -190,5 +190,4 @@ void admission_stats(struct admission_books *b, int64_t now_us, struct admission
         cost_us += b->service[lane].cost_us;
     }
     out->stretch_permille = cost_us > 0 ? (int64_t)(taken_us * 1000 / cost_us) : 1000;
-    out->slots_milli = b->slots_milli;
 }

@@ -69,7 +69,6 @@ struct admission_stats {
     int64_t wait_us[LANES];    /* forecast for a customer without other jobs and a job of mean cost */
     int64_t service_us[LANES]; /* p99; 0: none seen */
     int64_t stretch_permille;  /* what conversions take ÷ their estimated cost, of both lanes */
-    uint64_t slots_milli;
 };
 void admission_stats(struct admission_books *b, int64_t now_us, struct admission_stats *out);
 
