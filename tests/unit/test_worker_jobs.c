@@ -27,7 +27,7 @@ struct fixture {
     int converter; /* its end of the channel; -1: it is dead */
     struct jobs *jobs;
     uint8_t arena[4 * EXTENT];
-    unsigned ended;
+    unsigned ended, unwanted; /* the second: of jobs that were cancelled */
     struct wire_result last;
 };
 
@@ -41,9 +41,10 @@ static void nothing(void *arg)
 static void on_ended(void *arg, size_t api, struct wire_result *r, const uint8_t *body, size_t body_len, bool wanted)
 {
     struct fixture *f = arg;
-    assert_true(wanted && body == NULL && body_len == 0);
+    assert_true(body == NULL && body_len == 0);
     assert_int_equal(api, API);
-    f->ended++;
+    f->ended += wanted;
+    f->unwanted += !wanted;
     f->last = *r;
 }
 
@@ -176,6 +177,27 @@ static void test_what_waits_ends_with_the_arena(void **state)
     assert_int_equal(pool_busy(f->pool), 0);
 }
 
+static void test_a_cancel_is_of_one_link(void **state)
+{
+    struct fixture *f = *state;
+    struct wire_cancel m = {.api_boot = api_boot, .worker_boot = worker_boot, .sequence = 2, .job = 102};
+    add(f, 1);
+    jobs_begin(f->jobs, clock_monotonic_us());
+    add(f, 2);
+    m.link = 1; /* the same sequence, of a link that the API gave up */
+    jobs_cancel(f->jobs, &m);
+    assert_int_equal(f->unwanted, 0);
+    m.link = 0;
+    m.job = 103;
+    jobs_cancel(f->jobs, &m);
+    assert_int_equal(f->unwanted, 0);
+    m.job = 102;
+    jobs_cancel(f->jobs, &m);
+    assert_int_equal(f->unwanted, 1);
+    assert_int_equal(f->last.sequence, 2);
+    assert_int_equal(f->ended, 0);
+}
+
 static void test_a_job_that_was_never_begun_is_read_again(void **state)
 {
     struct fixture *f = *state;
@@ -220,6 +242,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_a_converter_gets_its_own_copy),
         TEST(test_what_waits_ends_with_the_arena),
+        TEST(test_a_cancel_is_of_one_link),
         TEST(test_a_job_that_was_never_begun_is_read_again),
         TEST(test_a_job_that_was_never_begun_ends_with_the_arena),
     };
