@@ -31,6 +31,12 @@ struct name {
     struct names_set set; /* changed under the lock, by the thread */
 };
 
+/* What look-ups found; the thread's. */
+struct scratch {
+    struct names_found found;
+    struct names_found alone; /* of one family */
+};
+
 struct names {
     struct names_config config;
     struct name *first; /* no more are added once the thread runs */
@@ -55,12 +61,12 @@ static void add_address(const struct addrinfo *info, struct names_found *out)
         out->count++;
 }
 
-/* One family at a time: asked for both, getaddrinfo passes over that one of them had no answer. */
 int names_lookup(void *arg, const char *host, int family, struct names_found *out)
 {
     const struct addrinfo hints = {.ai_family = family, .ai_socktype = SOCK_STREAM};
     struct addrinfo *found;
     (void)arg;
+    out->count = 0;
     switch (getaddrinfo(host, NULL, &hints, &found)) {
     case 0:
         break;
@@ -169,9 +175,10 @@ static void sort(struct names_found *found)
     found->count = count;
 }
 
-static bool has(const struct names_set *set, const char *address)
+/* Sorted ones. */
+static bool has(const char of[][NAMES_ADDRESS_SIZE], size_t count, const char *address)
 {
-    return bsearch(address, set->of, set->count, sizeof(set->of[0]), compare) != NULL;
+    return bsearch(address, of, count, sizeof(of[0]), compare) != NULL;
 }
 
 /* As many as there is room for of what was found, sorted: those that were there before, so that no resolver's order moves work about, and then the
@@ -180,10 +187,10 @@ static size_t choose(const struct names_set *before, const struct names_found *f
 {
     size_t room = NAMES_ADDRESSES_MAX;
     for (size_t i = 0; i < found->count; i++)
-        room -= has(before, found->of[i]);
+        room -= has(before->of, before->count, found->of[i]);
     out->count = 0;
     for (size_t i = 0; i < found->count; i++) {
-        bool stays = has(before, found->of[i]);
+        bool stays = has(before->of, before->count, found->of[i]);
         if (!stays && room == 0)
             continue;
         room -= !stays;
@@ -226,37 +233,45 @@ static void take(struct names *n, struct name *name, struct names_found *found)
     pthread_mutex_unlock(&n->lock);
 }
 
-/* Returns how many were added. */
-static size_t keep_known(const struct names_set *known, int family, struct names_found *found)
+static bool has_family(const char of[][NAMES_ADDRESS_SIZE], size_t count, int family)
 {
-    size_t before = found->count;
-    for (size_t i = 0; i < known->count && found->count < NAMES_FOUND_MAX; i++)
-        if (family_of(known->of[i]) == family)
-            memcpy(found->of[found->count++], known->of[i], sizeof(found->of[0]));
-    return found->count - before;
+    for (size_t i = 0; i < count; i++)
+        if (family_of(of[i]) == family)
+            return true;
+    return false;
 }
 
-static void look_up(struct names *n, struct name *name, struct names_found *found)
+/* Asked for both families, the system passes over that one of them had no answer. One that was known and is missing now is asked for alone, and only what both
+ * questions and the last look-up agree on stays: alone, it may be answered by another source or domain. */
+static int keep_missing(struct names *n, const struct name *name, int family, struct scratch *s)
 {
-    static const int families[] = {AF_INET, AF_INET6};
-    int failed = ERR_OK, missed = ERR_OK;
-    found->count = 0;
-    for (size_t i = 0; i < 2; i++) {
-        int err = n->config.lookup(n->config.arg, name->host, families[i], found);
-        if (err)
-            failed = err;
-        if (err && keep_known(&name->set, families[i], found) > 0)
-            missed = err;
+    const struct names_set *known = &name->set;
+    if (!has_family(known->of, known->count, family) || has_family(s->found.of, s->found.count, family))
+        return ERR_OK;
+    int err = n->config.lookup(n->config.arg, name->host, family, &s->alone);
+    sort(&s->alone);
+    for (size_t i = 0; i < known->count && s->found.count < NAMES_FOUND_MAX; i++)
+        if (family_of(known->of[i]) == family && (err || has(s->alone.of, s->alone.count, known->of[i])))
+            memcpy(s->found.of[s->found.count++], known->of[i], sizeof(s->found.of[0]));
+    return err;
+}
+
+static void look_up(struct names *n, struct name *name, struct scratch *s)
+{
+    int err = n->config.lookup(n->config.arg, name->host, AF_UNSPEC, &s->found);
+    if (!err && s->found.count == 0)
+        err = ERR_NOTFOUND; /* a name without any address is a mistake */
+    bool answered = !err;
+    if (answered) {
+        int v4 = keep_missing(n, name, AF_INET, s), v6 = keep_missing(n, name, AF_INET6, s);
+        err = v4 ? v4 : v6;
     }
-    /* A name that has no address at all is a mistake. A family that has no answer is none where it had no address: the system may know the name without DNS. */
-    if (found->count == 0)
-        missed = failed ? failed : ERR_NOTFOUND;
-    if (missed && !name->failing)
+    if (err && !name->failing)
         log_warn("name_failed", "workers behind a name cannot be looked up; those that are known stay",
-                 LOG_S("name", name->host), LOG_S("error", err_text(missed)));
-    name->failing = missed != ERR_OK;
-    if (found->count > 0)
-        take(n, name, found);
+                 LOG_S("name", name->host), LOG_S("error", err_text(err)));
+    name->failing = err != ERR_OK;
+    if (answered)
+        take(n, name, &s->found);
 }
 
 /* True: go on. */
@@ -278,14 +293,14 @@ static bool nap(struct names *n)
 static void *run(void *arg)
 {
     struct names *n = arg;
-    struct names_found *found = malloc(sizeof(*found));
-    while (found) {
+    struct scratch *scratch = malloc(sizeof(*scratch));
+    while (scratch) {
         for (struct name *name = n->first; name; name = name->next)
-            look_up(n, name, found);
+            look_up(n, name, scratch);
         if (!nap(n))
             break;
     }
-    free(found);
+    free(scratch);
     pthread_mutex_lock(&n->lock);
     let_go(n);
     return NULL;

@@ -11,7 +11,7 @@
 enum {
     NAMES_ADDRESSES_MAX =
         256, /* that are told of one name; those that it had before are among them, then the first in order */
-    NAMES_FOUND_MAX = 8192, /* more than ADDRESSES_MAX and what answers of 64 KiB for A and AAAA can hold */
+    NAMES_FOUND_MAX = 8192, /* more than answers of 64 KiB for A and AAAA can hold */
     NAMES_ADDRESS_SIZE = 64,
     NAMES_HOST_SIZE = 254
 };
@@ -22,8 +22,8 @@ struct names_found {
     char of[NAMES_FOUND_MAX][NAMES_ADDRESS_SIZE];
 };
 
-/* Add the addresses that a host has of one family, AF_INET or AF_INET6, to those in *out, up to FOUND_MAX. None is an answer too; on any error those that
- * were known of that family stay. May block. */
+/* Find the addresses of a host: of one family, AF_INET or AF_INET6, or of both, AF_UNSPEC. None is an answer too; on any error those that were known stay.
+ * May block. */
 typedef int (*names_lookup_fn)(void *arg, const char *host, int family, struct names_found *out);
 /* The system's resolver. ERR_IO: no answer; ERR_NOMEM. */
 int names_lookup(void *arg, const char *host, int family, struct names_found *out);

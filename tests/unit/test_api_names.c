@@ -19,8 +19,9 @@ static const int64_t patience_us = 20 * 1000 * 1000;
 
 enum { MANY = 300 };
 
-/* What the resolver answers, by the name's first letter: addresses of both families, and "!4" or "!6" where the one fails. Instead, for 'm': MANY addresses from
- * `many_from` on, in another order each time, and half of them twice. */
+/* What the resolver answers, by the name's first letter: addresses; "!4" or "!6" where that family has no answer, which is passed over when both are asked for;
+ * and with a "+" before them those that another domain has, for a family that is asked for alone. Instead, for 'm': MANY addresses from `many_from` on, in
+ * another order each time, and half of them twice. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char answers[128][128];
 static atomic_int looked_up;
@@ -45,26 +46,32 @@ static void look_many_up(struct names_found *out)
         many_address(from + (turn + i) % MANY, out->of[out->count++], NAMES_ADDRESS_SIZE);
 }
 
+static bool is_wanted(int family, const char *address)
+{
+    return family == AF_UNSPEC || (strchr(address, ':') != NULL) == (family == AF_INET6);
+}
+
 static int lookup(void *arg, const char *host, int family, struct names_found *out)
 {
     char text[128], *rest = NULL;
-    const char *failure = family == AF_INET ? "!4" : "!6";
-    int err = ERR_OK;
+    bool fails[2] = {false, false};
     (void)arg;
-    if (host[0] == 'm' && family == AF_INET)
+    out->count = 0;
+    if (host[0] == 'm' && family == AF_UNSPEC)
         look_many_up(out);
     pthread_mutex_lock(&lock);
     memcpy(text, answers[(int)host[0]], sizeof(text));
     pthread_mutex_unlock(&lock);
     for (char *one = strtok_r(text, " ", &rest); one; one = strtok_r(NULL, " ", &rest)) {
-        if (strcmp(one, failure) == 0)
-            err = ERR_IO;
-        else if (one[0] != '!' && (strchr(one, ':') != NULL) == (family == AF_INET6))
-            snprintf(out->of[out->count++], NAMES_ADDRESS_SIZE, "%s", one);
+        if (one[0] == '!')
+            fails[one[1] == '6'] = true;
+        else if (one[0] == '+' ? family != AF_UNSPEC && is_wanted(family, one + 1) : is_wanted(family, one))
+            snprintf(out->of[out->count++], NAMES_ADDRESS_SIZE, "%s", one + (one[0] == '+'));
     }
-    if (family == AF_INET6)
+    if (family == AF_UNSPEC)
         atomic_fetch_add(&looked_up, 1);
-    return err;
+    bool failed = family == AF_UNSPEC ? fails[0] && fails[1] : fails[family == AF_INET6];
+    return failed ? ERR_IO : ERR_OK;
 }
 
 struct test {
@@ -206,6 +213,25 @@ static void test_a_family_that_fails_keeps_its_own(void **state)
     close_names(&t);
 }
 
+/* The search list, or another source, has more to say when a family is asked for alone. */
+static void test_no_other_domain_adds_to_a_name(void **state)
+{
+    (void)state;
+    struct test t;
+    open_names(&t);
+    answer('a', "10.0.0.1 +fd00::9");
+    assert_int_equal(names_add(t.names, "tcp://a:1"), ERR_OK);
+    assert_int_equal(names_start(t.names), ERR_OK);
+    expect(&t, "tcp://10.0.0.1:1 ");
+    answer('a', "10.0.0.1 fd00::1");
+    expect(&t, "tcp://10.0.0.1:1 tcp://[fd00::1]:1 ");
+    answer('a', "10.0.0.1 +fd00::9");
+    expect(&t, "tcp://10.0.0.1:1 ");
+    pass_look_ups(&t, 6);
+    assert_int_equal(t.changes, 3);
+    close_names(&t);
+}
+
 /* The endpoints of the many from one number up to another. */
 static char *many(int from, int until)
 {
@@ -263,12 +289,14 @@ static void test_system_resolver_knows_localhost(void **state)
     assert_int_equal(names_lookup(NULL, "localhost", AF_INET, &found), ERR_OK);
     assert_int_equal(found.count, 1);
     assert_string_equal(found.of[0], "127.0.0.1");
-    /* Numbers need no server. What has no address of a family is known as well as what has one. */
-    assert_int_equal(names_lookup(NULL, "::1", AF_INET6, &found), ERR_OK);
-    assert_int_equal(found.count, 2);
-    assert_string_equal(found.of[1], "::1");
+    assert_int_equal(names_lookup(NULL, "localhost", AF_UNSPEC, &found), ERR_OK);
+    assert_true(found.count >= 1);
+    /* Numbers need no server. */
+    assert_int_equal(names_lookup(NULL, "::1", AF_UNSPEC, &found), ERR_OK);
+    assert_int_equal(found.count, 1);
+    assert_string_equal(found.of[0], "::1");
     assert_int_equal(names_lookup(NULL, "127.0.0.1", AF_INET6, &found), ERR_OK);
-    assert_int_equal(found.count, 2);
+    assert_int_equal(found.count, 0);
 }
 
 int main(void)
@@ -277,6 +305,7 @@ int main(void)
         cmocka_unit_test(test_addresses_come_and_go),
         cmocka_unit_test(test_failure_and_another_order_change_nothing),
         cmocka_unit_test(test_a_family_that_fails_keeps_its_own),
+        cmocka_unit_test(test_no_other_domain_adds_to_a_name),
         cmocka_unit_test(test_too_many_addresses_are_cut_where_they_were),
         cmocka_unit_test(test_stop_with_a_change_on_its_way),
         cmocka_unit_test(test_system_resolver_knows_localhost),
