@@ -149,8 +149,8 @@ const struct metric_def api_metric_defs[API_METRICS] = {
     [API_COST_RATIO + IMAGE_GIF] = COST_RATIO("gif"),
     [API_COST_RATIO + IMAGE_TIFF] = COST_RATIO("tiff"),
     [API_COST_RATIO + IMAGE_SVG] = COST_RATIO("svg"),
-    [API_REQUEUED] =
-        COUNTER("cavage_jobs_requeued_total", "Jobs queued again after their worker was lost, or lost them."),
+    [API_REQUEUED] = COUNTER("cavage_jobs_requeued_total",
+                             "Jobs queued again after their worker was lost, or lost them, or their converter ended."),
     [API_JOBS_HEDGED] = COUNTER("cavage_jobs_hedged_total", "Jobs of which a second copy was sent."),
     [API_RETRIES_DENIED] = COUNTER("cavage_retries_denied_total", "Lost jobs that were not tried again."),
     [API_LATE_RESULTS] = COUNTER("cavage_late_results_total", "Results of jobs that were answered already."),

@@ -10,6 +10,7 @@
 #include "cavage/cluster.h"
 #include "cavage/err.h"
 #include "cavage/frame.h"
+#include "cavage/log.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -78,8 +79,12 @@ static void fail(struct pipeline *p, const struct dispatch_action *a)
 }
 
 /* A worker drops the connection of whoever sends it more than it takes, and with it the jobs of others. The image was taken before the worker was known. */
-static void refuse_long(struct pipeline *p, int64_t now_us, struct request *r, uint64_t most)
+static void refuse_long(struct pipeline *p, int64_t now_us, const struct dispatch_action *a, struct request *r)
 {
+    uint64_t most = dispatch_peer_longest(p->dispatch, a->peer);
+    dispatch_send_refused(p->dispatch, now_us, a->peer, a->job);
+    if (a->hedge)
+        return; /* the first copy is where it can be */
     problem_set(&r->problem, PROBLEM_BODY_TOO_LARGE, "At most %" PRIu64 " bytes are taken.", most);
     problem_set_limit(&r->problem, most, r->staged.bytes);
     dispatch_cancel(p->dispatch, now_us, r->job);
@@ -89,9 +94,8 @@ static void refuse_long(struct pipeline *p, int64_t now_us, struct request *r, u
 static void send_job(struct pipeline *p, int64_t now_us, const struct dispatch_action *a)
 {
     struct request *r = jobs_find(p->jobs, a->job);
-    uint64_t longest = p->places[a->peer].longest;
-    if (r && longest > 0 && r->staged.bytes > longest) {
-        refuse_long(p, now_us, r, longest);
+    if (r && r->staged.bytes > dispatch_peer_longest(p->dispatch, a->peer)) {
+        refuse_long(p, now_us, a, r);
         return;
     }
     if (r) {
@@ -102,6 +106,31 @@ static void send_job(struct pipeline *p, int64_t now_us, const struct dispatch_a
         return;
     if (dispatch_send_refused(p->dispatch, now_us, a->peer, a->job) && r)
         overload_unsent(p->api->overload, r);
+}
+
+/* The address of a worker that takes no longer images than this. */
+static const char *who_takes(const struct pipeline *p, uint64_t longest)
+{
+    for (size_t i = 0; i < p->place_count; i++)
+        if (dispatch_peer_longest(p->dispatch, i) == longest)
+            return p->places[i].address;
+    return "";
+}
+
+/* No body is taken that is longer than all workers take. */
+static void bound_bodies(struct pipeline *p, uint64_t longest)
+{
+    uint64_t own = p->api->settings.max_body_bytes, least = longest < own ? longest : own;
+    if (least == atomic_load(&p->api->longest))
+        return;
+    atomic_store(&p->api->longest, least);
+    if (least < own)
+        log_warn("bodies_bounded",
+                 "a worker takes only shorter images than this API server may, so nothing longer is taken; see "
+                 "api.max_body_bytes",
+                 LOG_U("bytes", least), LOG_S("address", who_takes(p, least)));
+    else
+        log_info("bodies_unbounded", "no worker bounds the images any more", LOG_U("bytes", least));
 }
 
 /* Do all that the machine asks for, and ask it when it wants to be called next. */
@@ -122,6 +151,7 @@ static void act(struct pipeline *p, int64_t now_us)
     dispatch_stats(p->dispatch, &stats);
     atomic_store(&p->queued, stats.queued);
     overload_capacity(p->api->overload, &stats);
+    bound_bodies(p, stats.longest);
     bool has_worker = dispatch_has_worker(p->dispatch);
     if (has_worker == atomic_load(&p->has_worker))
         return;
@@ -147,10 +177,8 @@ static void hear(struct pipeline *p, int64_t now_us, const struct wire_status *m
 {
     struct peer *peer = peer_of(p, m->link);
     lender_hear(p->lender, m);
-    if (!peer)
-        return;
-    pipeline_note_longest(p, m->link, m->longest);
-    peer_hear(peer, now_us, &m->worker_boot);
+    if (peer)
+        peer_hear(peer, now_us, &m->worker_boot);
 }
 
 /* True: the message's memory belongs to a request now. */
@@ -191,15 +219,6 @@ static bool take_status(struct pipeline *p, int64_t now_us, const struct frame *
     return true;
 }
 
-/* A worker that is spoken to by another link has two addresses, or somebody sent it what was meant for the worker of this one. */
-static bool is_met_elsewhere(const struct pipeline *p, int64_t now_us, uint32_t link, const struct id *boot)
-{
-    for (size_t i = 0; i < p->place_count; i++)
-        if (i != link && p->places[i].peer && peer_has_met(p->places[i].peer, now_us, boot))
-            return true;
-    return false;
-}
-
 /* Our HELLO came back with the boot of the worker that read it. */
 static bool take_greeting(struct pipeline *p, int64_t now_us, const struct frame *f, const struct bus_from *from)
 {
@@ -207,8 +226,7 @@ static bool take_greeting(struct pipeline *p, int64_t now_us, const struct frame
     if (!from->sealed || wire_unpack_hello(f, &m) != 0 || !is_of(from, &m.worker_boot) ||
         !id_equal(&m.api_boot, &p->boot) || !peer_of(p, m.link))
         return false;
-    if (!is_met_elsewhere(p, now_us, m.link, &m.worker_boot))
-        peer_meet(peer_of(p, m.link), now_us, &m.worker_boot);
+    peer_meet(peer_of(p, m.link), now_us, &m.worker_boot);
     return true;
 }
 
@@ -361,7 +379,6 @@ void pipeline_on_poll(void *arg)
         } else {
             receive(p); /* results that came before the end still count */
             dispatch_peer_down(p->dispatch, now_us, i);
-            pipeline_note_longest(p, i, 0);
         }
     }
     pipeline_close_retired(p, now_us);

@@ -20,7 +20,6 @@ struct place {
     bool fixed;        /* by the configuration */
     bool listed;       /* by the configuration, or by a name as last looked up */
     bool retired;      /* no longer listed: it finishes what it has */
-    uint64_t longest;  /* image that its worker takes, in bytes; 0: not told */
     int64_t closed_us;
     int err; /* why it could not be opened, last time */
 };
@@ -65,8 +64,6 @@ void pipeline_unsent(void *arg, const struct dispatch_action *action);
 /* pipeline_workers.c */
 int pipeline_start_workers(struct pipeline *p);
 void pipeline_stop_workers(struct pipeline *p);
-/* The worker at a place takes images up to so many bytes; 0: it is gone, or does not tell. No API takes longer ones than all its workers do. */
-void pipeline_note_longest(struct pipeline *p, size_t place, uint64_t bytes);
 /* Close those that are retired and have nothing left. */
 void pipeline_close_retired(struct pipeline *p, int64_t now_us);
 

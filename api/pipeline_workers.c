@@ -47,33 +47,11 @@ static struct place *place_make(struct pipeline *p, int64_t now_us, const char *
     return place;
 }
 
-void pipeline_note_longest(struct pipeline *p, size_t place, uint64_t bytes)
-{
-    uint64_t own = p->api->settings.max_body_bytes, least = own, before = atomic_load(&p->api->longest);
-    if (p->places[place].longest == bytes)
-        return;
-    p->places[place].longest = bytes;
-    for (size_t i = 0; i < p->place_count; i++)
-        if (p->places[i].longest > 0 && p->places[i].longest < least)
-            least = p->places[i].longest;
-    if (least == before)
-        return;
-    atomic_store(&p->api->longest, least);
-    if (least < own)
-        log_warn("bodies_bounded",
-                 "a worker takes only shorter images than this API server may, so nothing longer is taken; see "
-                 "api.max_body_bytes",
-                 LOG_U("bytes", least), LOG_S("address", p->places[place].address));
-    else
-        log_info("bodies_unbounded", "no worker bounds the images any more", LOG_U("bytes", least));
-}
-
 static void place_close(struct pipeline *p, int64_t now_us, struct place *place)
 {
     dispatch_peer_down(p->dispatch, now_us, (size_t)(place - p->places));
     peer_close(place->peer);
     place->peer = NULL;
-    pipeline_note_longest(p, (size_t)(place - p->places), 0);
     place->closed_us = now_us;
     log_info("worker_left", "a worker is no longer listed", LOG_S("address", place->address));
 }

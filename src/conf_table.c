@@ -63,7 +63,7 @@ static const struct conf_key table[CONF_COUNT] = {
     [CONF_API_SEND_DEADLINE_MS] = DURATION("api", "send_deadline_ms", 100, HOUR, "30s", false,
         "Time a client has to take its whole answer."),
     [CONF_API_MAX_BODY_BYTES] = SIZE("api", "max_body_bytes", 1 * KIB, 1 * GIB, "32M", false,
-        "Longest request body."),
+        "Longest request body; at a worker, the longest image that it takes."),
     [CONF_API_DISCARD_BYTES] = SIZE("api", "discard_bytes", 0, 1 * GIB, "1M", false,
         "How much of a refused body is read and thrown away, so that the client sees the refusal and keeps its connection."),
     [CONF_API_DISCARD_MS] = DURATION("api", "discard_ms", 0, 60 * SECOND, "1s", false,

@@ -448,11 +448,18 @@ bool dispatch_next(struct dispatch *d, struct dispatch_action *out)
     return peers_next_hello(d, out);
 }
 
+uint64_t dispatch_peer_longest(const struct dispatch *d, size_t peer)
+{
+    uint64_t longest = d->peers[peer].longest;
+    return longest > 0 ? longest : UINT64_MAX;
+}
+
 void dispatch_stats(const struct dispatch *d, struct dispatch_stats *out)
 {
     *out = d->counts;
     out->queued = fair_queue_count(d->queue);
     out->queued_cost_us = fair_queue_cost_us(d->queue);
+    out->longest = UINT64_MAX;
     for (size_t i = 0; i < d->peer_count; i++) {
         const struct peer *peer = &d->peers[i];
         out->sent += peer->inflight;
@@ -460,6 +467,8 @@ void dispatch_stats(const struct dispatch *d, struct dispatch_stats *out)
             out->peers_up++;
             out->slots += peer->slots;
             out->busy += peer->busy;
+            uint64_t longest = dispatch_peer_longest(d, i);
+            out->longest = longest < out->longest ? longest : out->longest;
             out->idle += peer_is_there(peer) ? peer_idle(peer) : 0;
             out->own_slots_milli += peer_is_there(peer) ? peer_own_slots_milli(peer) : 0;
         }

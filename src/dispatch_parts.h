@@ -93,6 +93,7 @@ struct peer {
     unsigned slots, busy;     /* as of the last STATUS */
     unsigned busy_others;     /* of busy: for other APIs */
     unsigned load_permille;   /* of its host, as of the last STATUS */
+    uint64_t longest;         /* image it takes, in bytes, as of the last STATUS; 0: not told */
     struct job_list jobs;
     size_t inflight;
     size_t large;       /* of them */

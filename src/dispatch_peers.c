@@ -209,6 +209,7 @@ void peer_take_status(struct dispatch *d, struct peer *peer, const struct wire_s
     peer->busy_others = m->busy > m->held_count ? m->busy - (unsigned)m->held_count : 0;
     peer->draining = m->draining;
     peer->limit = m->limit;
+    peer->longest = m->longest;
     peer->heard_us = d->now_us;
     peer->refused = false;
     peer->usable = peer->up;

@@ -99,6 +99,9 @@ int dispatch_peer_add(struct dispatch *d, size_t *peer);
 void dispatch_peer_up(struct dispatch *d, int64_t now_us, size_t peer);
 void dispatch_peer_down(struct dispatch *d, int64_t now_us, size_t peer);
 
+/* The longest image that the peer takes, in bytes; UINT64_MAX: it does not tell. */
+uint64_t dispatch_peer_longest(const struct dispatch *d, size_t peer);
+
 /* Give a peer no new jobs, or give it jobs again. */
 void dispatch_peer_retire(struct dispatch *d, int64_t now_us, size_t peer, bool retired);
 /* Whether no job is at the peer. */
@@ -137,6 +140,7 @@ struct dispatch_stats {
     unsigned idle;            /* converters of theirs without a job of any API, as far as is known */
     uint64_t own_slots_milli; /* converters at this API's disposal: of those workers, its part of their credit */
     int64_t queued_cost_us;
+    uint64_t longest; /* image that each of those workers takes, in bytes; UINT64_MAX: none tells */
     uint64_t requeued, retries_denied, late_results, stale_messages, lost_peers, hedged; /* since the start */
 };
 void dispatch_stats(const struct dispatch *d, struct dispatch_stats *out);

@@ -193,6 +193,36 @@ static void test_reused_number_knows_nothing_of_the_worker_before(void **state)
     expect_send(0, 2, 1);
 }
 
+static void status_with(size_t peer, uint8_t worker, uint64_t sequence, uint64_t longest)
+{
+    struct wire_status m = status_of(peer, worker, 0, 3);
+    m.sequence = sequence;
+    m.longest = longest;
+    dispatch_status(d, now_us, &m);
+}
+
+static void test_shortest_bound_of_the_workers_that_are_there_counts(void **state)
+{
+    (void)state;
+    assert_true(stats().longest == UINT64_MAX);
+    up(0, 1, 3); /* does not tell */
+    assert_true(stats().longest == UINT64_MAX);
+    dispatch_peer_up(d, now_us, 1);
+    status_with(1, 2, 100, 5000);
+    dispatch_peer_up(d, now_us, 2);
+    status_with(2, 3, 100, 4000);
+    assert_int_equal(stats().longest, 4000);
+    assert_int_equal(dispatch_peer_longest(d, 1), 5000);
+    status_with(2, 3, 99, 7000); /* late */
+    assert_int_equal(stats().longest, 4000);
+    dispatch_peer_down(d, now_us, 2);
+    assert_int_equal(stats().longest, 5000);
+    status_with(2, 3, 101, 4000); /* from before it went */
+    assert_int_equal(stats().longest, 5000);
+    tick_until(now_us + 1100 * MS); /* silent */
+    assert_true(stats().longest == UINT64_MAX);
+}
+
 static void test_messages_for_another_boot_or_link_are_dropped(void **state)
 {
     (void)state;
@@ -223,6 +253,7 @@ int main(void)
         DISPATCH_TEST(test_last_word_of_a_dead_boot_does_not_shut_out_the_living),
         DISPATCH_TEST(test_retired_peer_finishes_what_it_has),
         DISPATCH_TEST(test_reused_number_knows_nothing_of_the_worker_before),
+        DISPATCH_TEST(test_shortest_bound_of_the_workers_that_are_there_counts),
         DISPATCH_TEST(test_messages_for_another_boot_or_link_are_dropped),
     };
     return cmocka_run_group_tests_name("dispatch_peers", tests, NULL, NULL);
