@@ -7,9 +7,13 @@
 #include "cavage/err.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 
-enum { WAITING_MAX = 1024 }; /* a power of two; twice what a worker may grant */
+enum {
+    WAITING_MAX = 1024, /* a power of two; twice what a worker may grant */
+    GREETERS_MAX = 8
+};
 
 struct peer {
     struct loop *loop;
@@ -20,7 +24,7 @@ struct peer {
     bool connected;
     struct id met; /* over tcp, the worker's boot; zero: not known */
     int64_t heard_us;
-    struct id greeter; /* who told its boot last; zero: nobody */
+    struct id greeters[GREETERS_MAX]; /* who told their boots, the last one first; zero: nobody */
     int64_t greeted_us;
     struct dispatch_action hello; /* the last one */
     struct loop_watch *watch;     /* while something waits */
@@ -75,7 +79,8 @@ static void stop_waiting(struct peer *peer)
 void peer_clear(struct peer *peer)
 {
     stop_waiting(peer);
-    peer->met = peer->greeter = (struct id){{0}};
+    peer->met = (struct id){{0}};
+    memset(peer->greeters, 0, sizeof(peer->greeters));
 }
 
 /* A worker that was silent for long may be another one by now. */
@@ -84,29 +89,33 @@ static bool is_fresh(int64_t now_us, int64_t heard_us)
     return now_us - heard_us < DISPATCH_SILENCE_US;
 }
 
-bool peer_has_met(const struct peer *peer, int64_t now_us, const struct id *boot)
-{
-    return is_fresh(now_us, peer->heard_us) && id_equal(&peer->met, boot);
-}
-
-static bool has_met_any(const struct peer *peer, int64_t now_us)
+static bool has_met(const struct peer *peer, int64_t now_us)
 {
     return is_fresh(now_us, peer->heard_us) && !id_is_zero(&peer->met);
 }
 
 void peer_meet(struct peer *peer, int64_t now_us, const struct id *boot)
 {
-    if (has_met_any(peer, now_us) && !id_equal(&peer->met, boot))
+    if (has_met(peer, now_us) && !id_equal(&peer->met, boot))
         return;
-    peer->greeter = *boot;
+    memmove(peer->greeters + 1, peer->greeters, sizeof(peer->greeters) - sizeof(peer->greeters[0]));
+    peer->greeters[0] = *boot;
     peer->greeted_us = now_us;
     if (peer->hello.type == DISPATCH_HELLO)
         peer_send(peer, &peer->hello);
 }
 
+static bool has_greeted(const struct peer *peer, const struct id *boot)
+{
+    for (size_t i = 0; i < GREETERS_MAX; i++)
+        if (id_equal(&peer->greeters[i], boot))
+            return true;
+    return false;
+}
+
 void peer_hear(struct peer *peer, int64_t now_us, const struct id *boot)
 {
-    if (id_equal(&peer->greeter, boot))
+    if (!has_met(peer, now_us) && has_greeted(peer, boot))
         peer->met = *boot;
     if (id_equal(&peer->met, boot))
         peer->heard_us = now_us;
@@ -118,9 +127,9 @@ static struct id receiver_of(const struct peer *peer, const struct dispatch_acti
     int64_t now_us = clock_monotonic_us();
     if (action->type != DISPATCH_HELLO)
         return action->worker_boot;
-    if (has_met_any(peer, now_us))
+    if (has_met(peer, now_us))
         return peer->met;
-    return is_fresh(now_us, peer->greeted_us) ? peer->greeter : (struct id){{0}};
+    return is_fresh(now_us, peer->greeted_us) ? peer->greeters[0] : (struct id){{0}};
 }
 
 /* Send one, or leave it out when it is of no use any more. ERR_AGAIN: the socket takes none now. */

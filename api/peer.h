@@ -31,13 +31,11 @@ bool peer_poll(struct peer *peer, bool *changed);
 /* Send, or keep for when the socket takes more: a message larger than the kernel's buffer keeps it busy for a moment. Order is kept.
  * ERR_CLOSED: not connected, or NULL. ERR_FULL: too much waits. Others: it cannot be sent. */
 int peer_send(struct peer *peer, const struct dispatch_action *action);
-/* A worker told its boot: say HELLO to it again, by name. It is met when it answers that. While the one that was met is heard, no other is believed: a
- * HELLO for nobody, kept by somebody and sent to another worker, makes that one tell its boot too. */
+/* A worker told its boot: say HELLO to it again, by name. The one that answers that is met. While it is heard, no other is believed: a HELLO for nobody,
+ * kept by somebody and sent to other workers, makes those tell their boots too. */
 void peer_meet(struct peer *peer, int64_t now_us, const struct id *boot);
 /* A message of this boot came, for this link. */
 void peer_hear(struct peer *peer, int64_t now_us, const struct id *boot);
-/* Whether this boot was met, and heard of late. */
-bool peer_has_met(const struct peer *peer, int64_t now_us, const struct id *boot);
 /* Forget what waits, and who was met. */
 void peer_clear(struct peer *peer);
 
