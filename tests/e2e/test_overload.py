@@ -106,7 +106,7 @@ def test_order_of_two_customers(make_system, discipline):
         make_system, "200ms", converters=1, CAVAGE_QUEUE_DISCIPLINE=discipline, CAVAGE_QUEUE_TARGET_MS="1m", CAVAGE_WORKER_CONVERT_DEADLINE_MS="1m",
     )
     first, second = system.new_customer("first"), system.new_customer("second")
-    converter = converters_of(system.worker)[0]
+    converter = wait_until(lambda: converters_of(system.worker), "the converter")[0]
     os.kill(converter, signal.SIGSTOP)
     waits, threads = [[] for _ in range(9)], []
     for n, key in enumerate([first] * 8 + [second]):

@@ -108,7 +108,7 @@ def test_zygote_that_hangs_does_not_outlive_its_worker(make_system):
 def test_memory_of_large_images_is_given_back(make_system):
     running = make_system(converters=1)
     key = running.new_customer("load")
-    converter = converters_of(running.worker)[0]
+    converter = wait_until(lambda: converters_of(running.worker), "the converter")[0]
     for side in (2500, 6000):
         for options in ({"progressive": True, "subsampling": 0}, {}):
             out = io.BytesIO()
