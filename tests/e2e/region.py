@@ -97,10 +97,11 @@ class Load:
 
 
 class Region:
-    def __init__(self, converter="vips", converters=2):
+    def __init__(self, converter="vips", converters=2, target="300ms"):
         self.data = Path(tempfile.mkdtemp(prefix="cvn-", dir="/tmp"))
         self.network = Network()
         self.converters = converters  # of each worker
+        self.target = target  # queue.target_ms
         self.daemons, self.balancer, self.loads = [], None, []
         self.threads = ThreadPoolExecutor()
         self.answered = 0  # what all loads saw
@@ -131,6 +132,7 @@ class Region:
                 "api", host, API_LISTEN=f"{host.address}:8080", API_ALLOW_PUBLIC_PLAINTEXT="yes", API_RESULTS=f"tcp://{host.address}:7101",
                 API_WORKERS=" ".join(f"tcp://{worker.address}:7001" for worker in workers), API_DRAIN_DELAY_MS="1500ms", API_THREADS=1,
                 USAGE_ACKS=f"tcp://{host.address}:7202", METER_LISTEN=f"tcp://{METER}:7201", STAGING_BUDGET_BYTES="64M",
+                QUEUE_TARGET_MS=self.target,
             )
             for host in apis
         ]

@@ -17,8 +17,9 @@ netns_only = pytest.mark.netns  # for `make netns`, not for `make test`
 
 @pytest.fixture(scope="module")
 def region():
-    """Converters that sleep: what fails here is not conversion."""
-    running = Region(converter="sleep:exp:40ms")
+    """Converters that sleep: what fails here is not conversion. The way to a worker and back counts as its service: where that takes 200 ms, 300 ms in all are
+    too few."""
+    running = Region(converter="sleep:exp:40ms", target="2s")
     yield running
     running.stop()
 
