@@ -55,8 +55,7 @@ struct api {
     struct admission *admission;
     struct metering *metering;
     struct pipeline *pipeline;
-    _Atomic uint64_t
-        longest; /* body in bytes that is taken now: settings.max_body_bytes, or what a worker takes that takes less */
+    _Atomic uint64_t longest; /* body taken now, in bytes: settings.max_body_bytes, or less if a worker takes less */
     struct poisoned *poisoned;
     struct http *http;
     struct listener *listener;

@@ -350,6 +350,13 @@ class System:
         )
         return json.loads(done.stdout)
 
+    def close_open_hours(self):
+        """Have the meter, in test mode from now on, make the files of the hour that is open too."""
+        assert self.meter.stop() == 0
+        self.meter.argv.append("--test")
+        self.meter.env["CAVAGE_TEST_CLOSE_OPEN_HOURS"] = "1"
+        self.meter.start()
+
     def raw_usage(self, count):
         """The records in the raw files of all hours; None while they are fewer than `count`."""
         files = sorted((self.data / "usage").glob("raw/*/*/*/*.jsonl.zst"))

@@ -15,8 +15,8 @@ from test_faults import converters_of, zygote_of
 ARENA = "cavage-staging"
 LARGE = images.encoded("jpeg", 1500, 1225, quality=88)  # of several extents
 BY_MESSAGE = {"CAVAGE_API_SHARE_STAGING": "no"}
-SLOWEST = {"CAVAGE_WORKER_CONVERTER": "sleep:3s", "CAVAGE_API_REQUEST_DEADLINE_MS": "60s"}
 SLOW = {"CAVAGE_WORKER_CONVERTER": "sleep:200ms", "CAVAGE_API_REQUEST_DEADLINE_MS": "60s"}
+SLOWEST = {**SLOW, "CAVAGE_WORKER_CONVERTER": "sleep:3s"}
 
 
 def lent(api):

@@ -195,10 +195,7 @@ def records(running, count):
 
 def raw_records(running, count):
     """The records of the open hour's raw file, which a meter in test mode makes."""
-    assert running.meter.stop() == 0
-    running.meter.argv.append("--test")
-    running.meter.env["CAVAGE_TEST_CLOSE_OPEN_HOURS"] = "1"
-    running.meter.start()
+    running.close_open_hours()
     return wait_until(lambda: running.raw_usage(count), "the raw files")
 
 

@@ -26,6 +26,11 @@ def sealed(daemon, result):
     return sum(daemon.metric(f"cavage_sealed_{what}_total", f'result="{result}"') or 0 for what in ("messages", "acks"))
 
 
+def names_nobody(data):
+    """Whether a sealed message is for whoever reads it."""
+    return data[-28:-12] == bytes(16)
+
+
 def refused(daemon):
     return {reason: sealed(daemon, reason) for reason in REASONS if sealed(daemon, reason)}
 
@@ -236,7 +241,7 @@ def test_usage_that_comes_again_is_counted_once(make_system):
     usage, answers = relay.messages(), acks.messages()
     assert len(usage) >= 3 and len(answers) >= 3
     # The meter is known from its first answer on; what was silent for a second may be another one.
-    unnamed = [data for data in usage if data[-28:-12] == bytes(16)]
+    unnamed = [data for data in usage if names_nobody(data)]
     assert usage[0] in unnamed and len(unnamed) < len(usage)
     raw_bus.send(running.usage_address, *usage)
     raw_bus.send(running.ack_addresses[0], *answers)
@@ -263,7 +268,7 @@ def test_hello_that_is_sent_to_another_worker_too_harms_nobody(make_system):
     running.api.start()
 
     def unnamed():
-        return [data for data in relay.messages() if data[-28:-12] == bytes(16)]
+        return [data for data in relay.messages() if names_nobody(data)]
 
     wait_until(lambda: running.api.metric("cavage_workers_up") == 2, "both workers to be up")
     opened = sealed(running.workers[0], "opened")
@@ -379,7 +384,7 @@ def test_replays_reflections_and_changes_are_refused(make_system):
     running.api.stop()
     running.worker.stop()
     running.worker.start()
-    unnamed = [data for data in to_worker if data[-28:-12] == bytes(16)]
+    unnamed = [data for data in to_worker if names_nobody(data)]
     assert unnamed
     raw_bus.send(worker_port, *to_worker)
     wait_until(lambda: sealed(running.worker, "not_for_us") == len(to_worker) - len(unnamed), "what was named to be refused")

@@ -66,15 +66,10 @@ def test_hour_is_closed_into_files_that_agree(make_system):
     for _ in range(4):
         assert running.post("/v1/resize?width=100", PHOTO, key, headers={"Idempotency-Key": "one"}).status_code == 200
     rows_of(running, 4)
-    assert running.meter.stop() == 0
-    # In test mode the meter can be told to close the open hour too.
-    running.meter.argv.append("--test")
-    running.meter.env["CAVAGE_TEST_CLOSE_OPEN_HOURS"] = "1"
-    running.meter.start()
+    running.close_open_hours()
     usage = running.data / "usage"
     records = wait_until(lambda: running.raw_usage(4), "the raw files")
     assert len(records) == 4 and all(r["customer"] == "ann" and r["idempotency_key"] == "one" for r in records)
-
 
     def manifests():
         """One of each hour, with its table."""

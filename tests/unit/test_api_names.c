@@ -126,6 +126,12 @@ static void open_names(struct test *t)
     assert_int_equal(names_new(&config, &t->names), ERR_OK);
 }
 
+static void start_names(struct test *t, const char *endpoint)
+{
+    assert_int_equal(names_add(t->names, endpoint), ERR_OK);
+    assert_int_equal(names_start(t->names), ERR_OK);
+}
+
 static void close_names(struct test *t)
 {
     names_stop(t->names);
@@ -161,8 +167,7 @@ static void test_addresses_come_and_go(void **state)
     struct test t;
     open_names(&t);
     answer('a', "10.0.0.2 10.0.0.1");
-    assert_int_equal(names_add(t.names, "tcp://a.example:7001"), ERR_OK);
-    assert_int_equal(names_start(t.names), ERR_OK);
+    start_names(&t, "tcp://a.example:7001");
     expect(&t, "tcp://10.0.0.1:7001 tcp://10.0.0.2:7001 ");
     answer('a', "10.0.0.2 fd00::1");
     expect(&t, "tcp://10.0.0.2:7001 tcp://[fd00::1]:7001 ");
@@ -177,8 +182,7 @@ static void test_failure_and_another_order_change_nothing(void **state)
     answer('a', "10.0.0.1 10.0.0.2");
     answer('b', "");
     assert_int_equal(names_add(t.names, "tcp://b:2"), ERR_OK);
-    assert_int_equal(names_add(t.names, "tcp://a:1"), ERR_OK);
-    assert_int_equal(names_start(t.names), ERR_OK);
+    start_names(&t, "tcp://a:1");
     expect(&t, "tcp://10.0.0.1:1 tcp://10.0.0.2:1 ");
     answer('a', "10.0.0.2 10.0.0.1");
     pass_look_ups(&t, 6);
@@ -196,8 +200,7 @@ static void test_a_family_that_fails_keeps_its_own(void **state)
     struct test t;
     open_names(&t);
     answer('a', "10.0.0.1 !6");
-    assert_int_equal(names_add(t.names, "tcp://a:1"), ERR_OK);
-    assert_int_equal(names_start(t.names), ERR_OK);
+    start_names(&t, "tcp://a:1");
     expect(&t, "tcp://10.0.0.1:1 ");
     answer('a', "10.0.0.1 fd00::1");
     expect(&t, "tcp://10.0.0.1:1 tcp://[fd00::1]:1 ");
@@ -220,8 +223,7 @@ static void test_no_other_domain_adds_to_a_name(void **state)
     struct test t;
     open_names(&t);
     answer('a', "10.0.0.1 +fd00::9");
-    assert_int_equal(names_add(t.names, "tcp://a:1"), ERR_OK);
-    assert_int_equal(names_start(t.names), ERR_OK);
+    start_names(&t, "tcp://a:1");
     expect(&t, "tcp://10.0.0.1:1 ");
     answer('a', "10.0.0.1 fd00::1");
     expect(&t, "tcp://10.0.0.1:1 tcp://[fd00::1]:1 ");
@@ -251,8 +253,7 @@ static void test_too_many_addresses_are_cut_where_they_were(void **state)
     struct test t;
     open_names(&t);
     atomic_store(&many_from, 100);
-    assert_int_equal(names_add(t.names, "tcp://many:1"), ERR_OK);
-    assert_int_equal(names_start(t.names), ERR_OK);
+    start_names(&t, "tcp://many:1");
     expect(&t, many(100, 100 + NAMES_ADDRESSES_MAX));
     pass_look_ups(&t, 20);
     assert_int_equal(t.changes, 1);
@@ -276,8 +277,7 @@ static void test_stop_with_a_change_on_its_way(void **state)
         open_names(&t);
         snprintf(text, sizeof(text), "10.0.1.%d", i);
         answer('c', text);
-        assert_int_equal(names_add(t.names, "tcp://c:1"), ERR_OK);
-        assert_int_equal(names_start(t.names), ERR_OK);
+        start_names(&t, "tcp://c:1");
         close_names(&t); /* the thread may be anywhere; nothing it does may touch the test any more */
     }
 }
